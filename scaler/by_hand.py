@@ -1,0 +1,99 @@
+"""What the button and the shell ask for: `up` and `down`, as part of the same decision. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scaler.config import Config
+from scaler.model import (
+    Command,
+    Down,
+    InstanceState,
+    Memory,
+    Plan,
+    Reason,
+    Scope,
+    Snapshot,
+    Subject,
+    Terminate,
+    Up,
+    Verdict,
+    View,
+)
+from scaler.room import Room
+from scaler.standing import Phase, Standing
+
+
+def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up]) -> Plan:
+    """Launch what was asked for, as far as the caps allow; every runner asked for gets a verdict."""
+    room = Room(config, snapshot, memory)
+    commands: list[Command] = []
+    verdicts = []
+    for ask in asks:
+        pool = config.pool(ask.pool)
+        if pool is None:
+            raise ValueError(f"no pool {ask.pool}")  # the inputs are checked before anything is observed
+        for number in range(1, ask.count + 1):
+            name = f"{ask.pool} {number} of {ask.count}"
+            refusal = room.refusal(pool)
+            if not snapshot.sees(View.INSTANCES):
+                refusal = Reason.SUPPLY_UNSEEN, "the instances could not be seen; nothing is launched blind"
+            if refusal is not None:
+                verdicts.append(_verdict(Subject.REQUEST, name, ask.scope, ask.pool, *refusal))
+                continue
+            launch = room.take(pool, ask.scope, Reason.ASKED, f"asked for by hand, for {ask.scope}")
+            commands.append(launch)
+            sentence = f"launching into slot {launch.slot} of pool {ask.pool}"
+            verdicts.append(_verdict(Subject.REQUEST, name, ask.scope, ask.pool, Reason.LAUNCHING, sentence))
+    return Plan(tuple(commands), tuple(verdicts))
+
+
+def bring_down(snapshot: Snapshot, stands: Sequence[Standing], asks: Sequence[Down]) -> Plan:
+    """End what was asked for: ours alone, not busy unless forced; what is gone already is done."""
+    by_id = {standing.instance.id: standing for standing in stands}
+    commands: list[Command] = []
+    verdicts = []
+    for ask in asks:
+        standing = by_id.get(ask.instance_id)
+        reason, sentence = _why_not(snapshot, standing, ask) or (Reason.ASKED, "asked for by hand")
+        scope: Scope = standing.scope or "" if standing else ""
+        pool = standing.instance.pool if standing else ""
+        verdicts.append(_verdict(Subject.INSTANCE, ask.instance_id, scope, pool, reason, sentence))
+        if standing is None or reason is not Reason.ASKED:
+            continue
+        runner = standing.runner
+        commands.append(
+            Terminate(
+                ask.instance_id,
+                Reason.ASKED,
+                sentence,
+                runner.scope if runner else scope,
+                runner.id if runner else None,
+                runner.name if runner else "",
+                ask.force,
+            )
+        )
+    return Plan(tuple(commands), tuple(verdicts))
+
+
+def _why_not(snapshot: Snapshot, standing: Standing | None, ask: Down) -> tuple[Reason, str] | None:
+    if ask.instance_id in snapshot.strangers:
+        return Reason.REFUSED, f"{ask.instance_id} is not in this fleet (no tag of ours); refused"
+    if standing is None:
+        if not snapshot.sees(View.INSTANCES):
+            return Reason.UNKNOWN, "the instances could not be seen; nothing is ended"
+        return Reason.GONE, f"{ask.instance_id} is already gone; nothing to do"
+    if standing.instance.hold:
+        return Reason.HELD, f"{ask.instance_id} has a hold tag; remove the tag first"
+    if standing.instance.state is InstanceState.STOPPED or ask.force:
+        return None
+    if standing.phase is Phase.UNKNOWN:
+        return Reason.UNKNOWN, "whether it runs a job could not be seen; try again, or use --force"
+    if standing.phase is Phase.BUSY:
+        job = f'"{standing.job.name}" (run {standing.job.run_id})' if standing.job else "a job"
+        return Reason.BUSY, f"{ask.instance_id} runs {job}; use --force to end it all the same"
+    return None
+
+
+def _verdict(subject: Subject, name: str, scope: Scope, pool: str, reason: Reason, sentence: str) -> Verdict:
+    return Verdict(subject, name, name, scope, pool, reason, sentence)

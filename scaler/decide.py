@@ -1,0 +1,102 @@
+"""The decision: one pure function from config, snapshot and memory to a plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+
+from scaler.by_hand import bring_down, bring_up
+from scaler.config import Config
+from scaler.demand import Demand, weigh
+from scaler.lifecycle import review, with_lifecycle
+from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up, View
+from scaler.room import Room, pruned
+from scaler.standing import Phase, Standing, standings
+
+HAND_OVER_GRACE = timedelta(seconds=30)
+"""The tick that launched an instance hands it over within seconds; another one waits that long before it helps."""
+
+
+def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
+    """
+    Choose what to launch, hand over, tag, drain, deregister, terminate and sweep. Nothing is read or changed here.
+
+    1.  What was not seen whole is unknown. Nothing there is drained, deregistered, terminated or swept; an
+        instance there may serve a job; with the instances themselves unseen nothing is launched.
+    2.  An instance with a hold tag is never ended, whatever else is true of it.
+    3.  Demand is queued jobs. A job fits a pool that carries all of its labels; the pool with the fewest
+        labels comes first, then config order. A job that fits none is reported, never launched for.
+    4.  Idle, then booting, then unknown instances of its scope cover a job before anything is launched;
+        booting ones that have no scope yet cover any, and are handed over to that job's scope.
+    5.  What is left is launched for: each repository's oldest job in turn, into the lowest free slot of the
+        first fitting pool that has room under its max, max_runners, the budgets and the breaker.
+    6.  `min_idle` is topped up last: idle and booting instances of a scope that no job counts on.
+    7.  A busy instance is left alone: GitHub says so, or a running job names its runner.
+    8.  An idle runner is drained when it was idle in two complete observations at least idle_timeout apart
+        (tag idle-since), no queued job could be given to it, and min_idle does not keep it. When another
+        scope's job waits for the full pool, two minutes of idleness are enough.
+    9.  An instance whose runner is gone, offline or never came by boot_timeout is marked (tag
+        draining-since), and ended when that is still so two minutes later. Without a hand-over it gets half
+        of boot_timeout. Three in a row that never registered stop the pool: the breaker.
+    10. An instance ten minutes past max_lifetime, or a stopped one, is ended.
+    11. A ghost, our runner without an instance, is deregistered when two ticks a minute apart see it.
+    12. A parameter is swept when its instance is gone, has registered, or half an hour has passed.
+
+    With `snapshot.asked`, the plan is what was asked by hand, under the same caps, and nothing else.
+    """
+    stands = standings(config, snapshot)
+    memory = pruned(memory, snapshot.now)
+    ups = [ask for ask in snapshot.asked if isinstance(ask, Up)]
+    downs = [ask for ask in snapshot.asked if isinstance(ask, Down)]
+    if ups or downs:
+        up = bring_up(config, snapshot, memory, ups)
+        down = bring_down(snapshot, stands, downs)
+        return Plan(up.commands + down.commands, up.verdicts + down.verdicts, memory)
+    blind = not snapshot.sees(View.INSTANCES)
+    room = Room(config, snapshot, memory)
+    demand = weigh(config, snapshot, room, stands, blind=blind)
+    warm = () if blind else _top_up(config, snapshot, room, stands, demand)
+    life = review(config, snapshot, memory, stands, demand)
+    hand_overs = _hand_overs(demand)
+    # Launches first: a job waits for them; what is ended frees its slot for the next tick's complete view.
+    commands: tuple[Command, ...] = (*hand_overs, *demand.launches, *warm, *life.commands)
+    return Plan(commands, (*demand.verdicts, *life.verdicts), with_lifecycle(memory, life))
+
+
+def _hand_overs(demand: Demand) -> tuple[HandOver, ...]:
+    return tuple(
+        HandOver(
+            standing.instance.id,
+            standing.instance.pool,
+            scope,
+            Reason.NO_SCOPE,
+            f'launched {int(standing.age.total_seconds())} s ago and handed to nobody; job "{job.name}" waits',
+        )
+        for standing, scope, job in demand.hand_overs
+        if standing.age >= HAND_OVER_GRACE
+    )
+
+
+def _top_up(
+    config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Standing], demand: Demand
+) -> tuple[Launch, ...]:
+    """Launches for `min_idle`, which counts per scope: spare instances that no queued job counts on."""
+    spare = Counter(
+        (standing.scope, standing.instance.pool)
+        for standing in stands
+        if standing.supply and standing.phase is not Phase.UNKNOWN and standing.instance.id not in demand.claimed
+    )
+    unknown = {(standing.scope, standing.instance.pool) for standing in stands if standing.phase is Phase.UNKNOWN}
+    launches = []
+    for pool in config.pools:
+        floor = pool.idle_floor(snapshot.now)
+        for scope in dict.fromkeys(config.scope_of(repository) for repository in config.repositories):
+            if (scope, pool.name) in unknown:
+                continue
+            for _ in range(floor - spare[scope, pool.name]):
+                if room.refusal(pool) is not None:
+                    break
+                sentence = f"min_idle keeps {floor} of pool {pool.name} ready for {scope}"
+                launches.append(room.take(pool, scope, Reason.MIN_IDLE, sentence))
+    return tuple(launches)

@@ -1,0 +1,184 @@
+"""
+Which queued job is served by what: the pools that fit it, the supply that covers it, the launches it needs. Pure.
+
+GitHub binds no job to a runner, so supply is only counted against demand: a job is *covered* by an
+instance for the sake of the count, and whoever GitHub picks runs it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from scaler.config import Config, Pool
+from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict
+from scaler.room import Room
+from scaler.standing import Phase, Standing
+
+MAX_QUEUE_AGE = timedelta(hours=24)
+"""GitHub fails a job that was queued for longer (docs: self-hosted runners, routing precedence)."""
+
+HOSTED = ("ubuntu-", "windows-", "macos-")
+
+
+def fitting_pools(config: Config, job: Job) -> tuple[Pool, ...]:
+    """The pools that carry all of a job's labels: the one with fewest labels first, then in config order."""
+    fitting = [pool for pool in config.pools if job.labels and job.labels <= frozenset(pool.labels)]
+    return tuple(sorted(fitting, key=lambda pool: len(pool.labels)))
+
+
+def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, str] | None:
+    """Why no pool will ever serve a job, or None."""
+    if not fitting_pools(config, job):
+        if "self-hosted" not in job.labels and any(label.startswith(HOSTED) for label in job.labels):
+            return Reason.HOSTED, "runs on GitHub's own runners; nothing to do here"
+        return Reason.NO_POOL, _nearest(config, job)
+    if job.repository in snapshot.public and not config.allow_public:
+        return Reason.PUBLIC, (
+            f"{job.repository} is public: anyone's pull request could run code on the instance; "
+            "set allow_public: true if that is meant"
+        )
+    if snapshot.now - job.created_at > MAX_QUEUE_AGE:
+        return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"
+    return None
+
+
+def _nearest(config: Config, job: Job) -> str:
+    labels = ", ".join(sorted(job.labels)) or "no labels"
+    nearest = max(config.pools, key=lambda pool: len(job.labels & frozenset(pool.labels)))
+    missing = ", ".join(f'"{label}"' for label in sorted(job.labels - frozenset(nearest.labels)))
+    if not missing:
+        return f"no pool fits a job with {labels}"
+    return f"no pool carries all of [{labels}]; nearest: pool {nearest.name}, which lacks {missing}"
+
+
+@dataclass
+class Demand:
+    """Queued jobs against supply, as far as it was worked out. Lives within one call of `decide`."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
+    unserved: list[tuple[Job, tuple[Pool, ...]]] = field(default_factory=list)
+    wanted: set[tuple[Scope, str]] = field(default_factory=set)
+    """Scope and pool of every queued job that could still be given to an idle runner there."""
+    starving: set[tuple[Scope, str]] = field(default_factory=set)
+    """Scope and full pool of every job for which there was no room."""
+    claimed: set[str] = field(default_factory=set)
+    """The instances that the count gave to a job."""
+    hand_overs: list[tuple[Standing, Scope, Job]] = field(default_factory=list)
+
+
+def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Standing], *, blind: bool) -> Demand:
+    """
+    Cover the queued jobs with supply and launch for the rest.
+
+    Covering takes the jobs with the fewest fitting pools first, so that a picky job is not robbed by one
+    that has a choice; launching takes each repository's oldest job in turn.
+    """
+    demand = Demand()
+    queued = _servable(config, snapshot, demand)
+    supply = _Supply(stands)
+    uncovered = []
+    for job, pools in sorted(queued, key=lambda pair: (len(pair[1]), pair[0].created_at, pair[0].id)):
+        scope = config.scope_of(job.repository)
+        demand.wanted.update((scope, pool.name) for pool in pools)
+        standing = supply.take(scope, pools)
+        if standing is None:
+            uncovered.append((job, pools))
+            continue
+        demand.claimed.add(standing.instance.id)
+        if standing.scope is None:
+            demand.hand_overs.append((standing, scope, job))
+        demand.verdicts.append(_covered(job, standing))
+    _launch(config, room, demand, _in_turn(uncovered), blind=blind)
+    return demand
+
+
+def _servable(config: Config, snapshot: Snapshot, demand: Demand) -> list[tuple[Job, tuple[Pool, ...]]]:
+    servable = []
+    configured = {repository.lower() for repository in config.repositories}
+    for job in snapshot.jobs:
+        if job.repository.lower() not in configured:
+            continue  # looked at for the sake of an instance that is still registered there
+        if job.status is JobStatus.IN_PROGRESS:
+            runner = job.runner_name or "a runner"
+            demand.verdicts.append(job_verdict(job, "", Reason.RUNNING, f"runs on {runner}"))
+        elif job.status is not JobStatus.QUEUED:
+            sentence = f"GitHub holds it ({job.status.value}): not ready for a runner yet"
+            demand.verdicts.append(job_verdict(job, "", Reason.NOT_READY, sentence))
+        elif (why := why_unserved(config, snapshot, job)) is not None:
+            demand.verdicts.append(job_verdict(job, "", *why))
+        else:
+            servable.append((job, fitting_pools(config, job)))
+    return servable
+
+
+class _Supply:
+    """Idle, booting and unknown instances, by scope and pool; each can be taken once."""
+
+    def __init__(self, stands: Iterable[Standing]) -> None:
+        self._left: dict[tuple[Phase, Scope | None, str], list[Standing]] = defaultdict(list)
+        for standing in stands:
+            if standing.supply:
+                self._left[standing.phase, standing.scope, standing.instance.pool].append(standing)
+
+    def take(self, scope: Scope, pools: tuple[Pool, ...]) -> Standing | None:
+        """The readiest instance that fits: idle before booting before unknown; without a scope last."""
+        for phase in (Phase.IDLE, Phase.BOOTING, Phase.UNKNOWN):
+            for whose in (scope, None):
+                for pool in pools:
+                    if left := self._left[phase, whose, pool.name]:
+                        return left.pop(0)
+        return None
+
+
+def _covered(job: Job, standing: Standing) -> Verdict:
+    instance, pool = standing.instance, standing.instance.pool
+    if standing.phase is Phase.IDLE:
+        sentence = f"{instance.id} is idle; GitHub assigns it within a minute"
+        return job_verdict(job, pool, Reason.IDLE_RUNNER, sentence)
+    age = int(standing.age.total_seconds())
+    sentence = f"{instance.id} is booting since {age} s"
+    return job_verdict(job, pool, Reason.BOOTING_RUNNER, sentence)
+
+
+def _in_turn(uncovered: list[tuple[Job, tuple[Pool, ...]]]) -> list[tuple[Job, tuple[Pool, ...]]]:
+    """Every repository's oldest job, then every second oldest, and so on: oldest first, fair across repositories."""
+    turn: dict[str, int] = defaultdict(int)
+    ranked = []
+    for job, pools in sorted(uncovered, key=lambda pair: (pair[0].created_at, pair[0].id)):
+        ranked.append((turn[job.repository], job, pools))
+        turn[job.repository] += 1
+    ranked.sort(key=lambda row: (row[0], row[1].created_at, row[1].id))
+    return [(job, pools) for _, job, pools in ranked]
+
+
+def _launch(
+    config: Config, room: Room, demand: Demand, jobs: list[tuple[Job, tuple[Pool, ...]]], *, blind: bool
+) -> None:
+    for job, pools in jobs:
+        if blind:
+            sentence = "the instances could not be seen; nothing is launched blind"
+            demand.verdicts.append(job_verdict(job, pools[0].name, Reason.SUPPLY_UNSEEN, sentence))
+            continue
+        scope = config.scope_of(job.repository)
+        refusals = [(pool, room.refusal(pool)) for pool in pools]
+        open_pool = next((pool for pool, refusal in refusals if refusal is None), None)
+        if open_pool is not None:
+            sentence = f'job "{job.name}" of {job.repository} is queued and no runner is free for it'
+            launch = room.take(open_pool, scope, Reason.LAUNCHING, sentence)
+            demand.launches.append(launch)
+            said = f"launching into slot {launch.slot} of pool {open_pool.name}"
+            demand.verdicts.append(job_verdict(job, open_pool.name, Reason.LAUNCHING, said))
+            continue
+        pool, refusal = refusals[0]
+        assert refusal is not None  # noqa: S101 - no pool was open
+        demand.starving.update((scope, each.name) for each, why in refusals if why and why[0] is Reason.POOL_FULL)
+        demand.verdicts.append(job_verdict(job, pool.name, *refusal))
+
+
+def job_verdict(job: Job, pool: str, reason: Reason, sentence: str) -> Verdict:
+    """A verdict on one job; it waits since GitHub created it."""
+    return Verdict(Subject.JOB, str(job.id), job.name, job.repository, pool, reason, sentence, job.created_at, job.url)

@@ -1,0 +1,288 @@
+"""What becomes of each instance, ghost and parameter: scale-down and both-way reconciling. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from scaler.config import Config
+from scaler.demand import Demand
+from scaler.model import (
+    Breaker,
+    Command,
+    DeleteParameter,
+    Deregister,
+    Drain,
+    JobStatus,
+    Memory,
+    Reason,
+    Runner,
+    Snapshot,
+    Subject,
+    Tag,
+    Terminate,
+    Verdict,
+    View,
+)
+from scaler.room import BREAKER_FAILURES
+from scaler.standing import Phase, Standing, sees_scope
+
+DRAIN_WINDOW = timedelta(minutes=2)
+"""How long a drained or orphaned instance may take to end itself; longer than GitHub's `busy` lags (60 s)."""
+STARVED_IDLE = timedelta(minutes=2)
+"""The floor of idleness at which a runner makes room for another scope's job in a full pool (D2)."""
+LIFETIME_GRACE = timedelta(minutes=10)
+"""The instance ends itself at max_lifetime; the scaler is the second line."""
+GHOST_AGE = timedelta(minutes=1)
+PARAMETER_AGE = timedelta(minutes=30)
+"""A registration secret is good for an hour; nobody may still want one this old."""
+SETTLED = timedelta(minutes=5)
+"""AWS lists are eventually consistent: younger things may be missing from one."""
+
+
+@dataclass
+class Lifecycle:
+    """Commands and verdicts as far as they were worked out. Lives within one call of `decide`."""
+
+    commands: list[Command] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    breakers: dict[str, Breaker] = field(default_factory=dict)
+    ghosts: dict[str, datetime] = field(default_factory=dict)
+
+
+def review(config: Config, snapshot: Snapshot, memory: Memory, stands: Sequence[Standing], demand: Demand) -> Lifecycle:
+    """Give every instance, ghost and left-over parameter its verdict, and the commands that follow."""
+    life = Lifecycle(breakers=dict(memory.breakers))
+    kept = _kept_idle(stands, snapshot.now)
+    for standing in stands:
+        _review_instance(snapshot, standing, demand, life, kept=standing.instance.id in kept)
+        _watch_breaker(standing, life, snapshot.now)
+    _review_ghosts(config, snapshot, memory, life)
+    _review_parameters(snapshot, stands, life)
+    return life
+
+
+def _kept_idle(stands: Sequence[Standing], now: datetime) -> set[str]:
+    """The idle instances that `min_idle` keeps, per scope and pool: those that became idle last."""
+    idle: dict[tuple[str | None, str], list[Standing]] = defaultdict(list)
+    for standing in stands:
+        if standing.phase is Phase.IDLE and standing.pool:
+            idle[standing.scope, standing.pool.name].append(standing)
+    kept: set[str] = set()
+    for group in idle.values():
+        assert group[0].pool is not None  # noqa: S101 - grouped by it
+        group.sort(key=lambda s: s.instance.idle_since or now, reverse=True)
+        kept.update(s.instance.id for s in group[: group[0].pool.idle_floor(now)])
+    return kept
+
+
+def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, life: Lifecycle, *, kept: bool) -> None:
+    instance = standing.instance
+    reason, sentence, commands = _judge(snapshot, standing, demand, kept=kept)
+    if instance.hold:
+        destructive = any(isinstance(command, Drain | Terminate) for command in commands)
+        commands = [] if destructive else commands
+        reason, sentence = Reason.HELD, f"hold tag: nobody ends it while that stands (else: {reason.value}, {sentence})"
+    life.commands.extend(commands)
+    name = standing.runner.name if standing.runner else ""
+    life.verdicts.append(
+        Verdict(
+            Subject.INSTANCE,
+            instance.id,
+            name,
+            standing.scope or "",
+            instance.pool,
+            reason,
+            sentence,
+            instance.launched_at,
+        )
+    )
+
+
+_Judgement = tuple[Reason, str, list[Command]]
+
+
+def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool) -> _Judgement:
+    if standing.phase is Phase.UNKNOWN:
+        return Reason.UNKNOWN, "its runner or its jobs could not be seen whole; left alone", []
+    if standing.age >= standing.max_lifetime + LIFETIME_GRACE:
+        sentence = f"older than its max_lifetime of {_span(standing.max_lifetime)} and did not end itself"
+        return Reason.EXPIRED, sentence, [_terminate(standing, Reason.EXPIRED, sentence, force=True)]
+    match standing.phase:
+        case Phase.BUSY:
+            return _judge_busy(standing)
+        case Phase.IDLE:
+            return _judge_idle(snapshot, standing, demand, kept=kept)
+        case Phase.BOOTING:
+            if standing.scope is None:
+                return Reason.NO_SCOPE, f"launched {_span(standing.age)} ago, handed to nobody yet", []
+            return Reason.BOOTING, f"launched {_span(standing.age)} ago, no runner online yet", []
+        case Phase.STOPPED:
+            sentence = "stopped, by hand or by a wrong shutdown behaviour: a runner never comes back from that"
+            return Reason.STOPPED, sentence, [_terminate(standing, Reason.STOPPED, sentence)]
+        case _:
+            return _judge_leaving(snapshot, standing)
+
+
+def _judge_busy(standing: Standing) -> _Judgement:
+    what = f'runs "{standing.job.name}" of {standing.job.repository}' if standing.job else "GitHub says it runs a job"
+    commands: list[Command] = []
+    if standing.instance.idle_since is not None:
+        commands.append(_tag(standing, "idle-since", None, Reason.BUSY, "took a job"))
+    if standing.instance.draining_since is not None:
+        commands.append(_tag(standing, "draining-since", None, Reason.BUSY, "took a job after all"))
+    return Reason.BUSY, what, commands
+
+
+def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool) -> _Judgement:
+    instance, pool = standing.instance, standing.instance.pool
+    commands: list[Command] = []
+    if instance.draining_since is not None:
+        # A tick died between the tag and the DELETE, or GitHub refused: the runner is still ours to use.
+        commands.append(_tag(standing, "draining-since", None, Reason.IDLE, "its runner is still registered"))
+    if instance.idle_since is None:
+        commands.append(_tag(standing, "idle-since", _stamp(snapshot.now), Reason.IDLE, "seen idle for the first time"))
+        return Reason.IDLE, "idle since this tick", commands
+    idle = snapshot.now - instance.idle_since
+    if (standing.scope, pool) in demand.wanted:
+        return Reason.WANTED, f"idle for {_span(idle)}; a queued job could still be given to it", commands
+    if kept:
+        return Reason.MIN_IDLE, f"idle for {_span(idle)}; kept by min_idle", commands
+    others_starve = any(name == pool and scope != standing.scope for scope, name in demand.starving)
+    limit = min(STARVED_IDLE, standing.idle_timeout) if others_starve else standing.idle_timeout
+    if idle < limit:
+        return Reason.IDLE, f"idle for {_span(idle)} of {_span(limit)}", commands
+    if not snapshot.sees(View.GROUP, standing.scope or ""):
+        sentence = "its runner group serves repositories that config.yaml does not name: nothing is scaled down"
+        return Reason.UNKNOWN, sentence, commands
+    if standing.runner is None or commands:
+        return Reason.IDLE, f"idle for {_span(idle)}", commands
+    why = "and another scope's job waits for the full pool" if others_starve else "and no queued job could use it"
+    sentence = f"idle for {_span(idle)}, in two complete observations, {why}"
+    runner = standing.runner
+    drain = Drain(instance.id, runner.scope, runner.id, runner.name, Reason.SURPLUS, sentence)
+    return Reason.SURPLUS, sentence, [drain]
+
+
+def _judge_leaving(snapshot: Snapshot, standing: Standing) -> _Judgement:
+    """Draining, orphaned or offline: marked when first seen so, ended when still so after the window."""
+    marked = standing.instance.draining_since
+    reason, what = {
+        Phase.ORPHAN: (Reason.ORPHAN, f"no runner {_span(standing.age)} after its launch"),
+        Phase.OFFLINE: (Reason.OFFLINE, f"its runner is offline {_span(standing.age)} after its launch"),
+    }.get(standing.phase, (Reason.DRAINING, "its runner is gone from GitHub"))
+    if marked is None:
+        tag = _tag(standing, "draining-since", _stamp(snapshot.now), reason, what)
+        return reason, f"{what}; to be ended if that is still so in {_span(DRAIN_WINDOW)}", [tag]
+    since = snapshot.now - marked
+    if since < DRAIN_WINDOW:
+        return Reason.DRAINING, f"draining for {_span(since)}; given {_span(DRAIN_WINDOW)} to end itself", []
+    sentence = f"still alive {_span(since)} after it was marked: {what}"
+    return reason, sentence, [_terminate(standing, reason, sentence)]
+
+
+def _watch_breaker(standing: Standing, life: Lifecycle, now: datetime) -> None:
+    """Count launches that never registered; anything launched later that registers closes the breaker."""
+    instance = standing.instance
+    breaker = life.breakers.get(instance.pool)
+    if breaker is not None and standing.phase in (Phase.IDLE, Phase.BUSY) and instance.launched_at > breaker.since:
+        del life.breakers[instance.pool]
+    ended = any(isinstance(c, Terminate) and c.instance_id == instance.id for c in life.commands)
+    if not ended or standing.phase not in (Phase.ORPHAN, Phase.OFFLINE) or instance.idle_since is not None:
+        return
+    failures = (breaker.failures if breaker else 0) + 1
+    since = breaker.since if breaker else instance.launched_at
+    # A trial that failed opens the breaker anew, for another pause.
+    life.breakers[instance.pool] = Breaker(failures, since, now if failures >= BREAKER_FAILURES else None)
+
+
+def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle) -> None:
+    if not snapshot.sees(View.INSTANCES):
+        life.ghosts.update(memory.ghosts)
+        return
+    alive = {snapshot.runner_prefix + instance.id for instance in snapshot.instances}
+    working = {job.runner_name for job in snapshot.jobs if job.status is JobStatus.IN_PROGRESS}
+    for runner in snapshot.runners:
+        if not runner.name.startswith(snapshot.runner_prefix) or runner.name in alive or runner.online:
+            continue
+        if runner.name in working or not sees_scope(config, snapshot, runner.scope):
+            continue
+        first = memory.ghosts.get(runner.name)
+        life.ghosts[runner.name] = first or snapshot.now
+        _judge_ghost(snapshot.now - (first or snapshot.now), runner, life)
+
+
+def _judge_ghost(known: timedelta, runner: Runner, life: Lifecycle) -> None:
+    if known >= GHOST_AGE:
+        sentence = f"offline, and its instance is gone; first seen so {_span(known)} ago"
+        life.commands.append(Deregister(runner.scope, runner.id, runner.name, Reason.GHOST, sentence))
+    else:
+        sentence = "offline, and its instance is gone; deregistered if the next tick sees the same"
+    life.verdicts.append(Verdict(Subject.RUNNER, str(runner.id), runner.name, runner.scope, "", Reason.GHOST, sentence))
+
+
+def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle) -> None:
+    if not snapshot.sees(View.INSTANCES):
+        return
+    by_id = {standing.instance.id: standing for standing in stands}
+    for parameter in snapshot.parameters:
+        standing = by_id.get(parameter.instance_id)
+        age = snapshot.now - parameter.modified_at
+        if standing is None and age >= SETTLED:
+            sentence = f"{_span(age)} old, and its instance is gone"
+        elif standing is not None and standing.runner is not None and standing.runner.online and age >= GHOST_AGE:
+            sentence = "its instance has registered and should have deleted it"
+        elif age >= PARAMETER_AGE:
+            sentence = f"{_span(age)} old: too old to be used"
+        else:
+            continue
+        life.commands.append(DeleteParameter(parameter.name, Reason.STALE_PARAMETER, sentence))
+        life.verdicts.append(
+            Verdict(
+                Subject.PARAMETER,
+                parameter.name,
+                parameter.name,
+                standing.scope or "" if standing else "",
+                "",
+                Reason.STALE_PARAMETER,
+                sentence,
+                parameter.modified_at,
+            )
+        )
+
+
+def with_lifecycle(memory: Memory, life: Lifecycle) -> Memory:
+    """The memory to keep: breakers and ghosts as reviewed."""
+    return replace(memory, breakers=life.breakers, ghosts=life.ghosts)
+
+
+def _terminate(standing: Standing, reason: Reason, sentence: str, *, force: bool = False) -> Terminate:
+    runner = standing.runner
+    return Terminate(
+        standing.instance.id,
+        reason,
+        sentence,
+        runner.scope if runner else standing.scope or "",
+        runner.id if runner else None,
+        runner.name if runner else "",
+        force,
+    )
+
+
+def _tag(standing: Standing, key: str, value: str | None, reason: Reason, sentence: str) -> Tag:
+    return Tag(standing.instance.id, key, value, reason, sentence)
+
+
+def _stamp(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _span(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{seconds // 60} min"
+    return f"{seconds / 3600:.1f} h"

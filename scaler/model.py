@@ -1,0 +1,600 @@
+"""
+The vocabulary: what a tick sees, what it may do, and what came of it.
+
+This module imports nothing of ours; every other module speaks its words. One word, one meaning:
+
+- a **pool** is one entry of `config.yaml`: labels, a launch template, a number of **slots** (`max`);
+- a **job** is GitHub's; it is *queued* until a runner takes it;
+- a **runner** is GitHub's record of one; an **instance** is EC2's machine;
+- a **scope** is where runners register: a repository (`acme/api`) or an organization (`acme`);
+- an **orphan** is an instance without a runner past `boot_timeout`, a **ghost** a runner without an instance;
+- a **tick** is one pass: snapshot, plan, outcomes.
+
+All times are aware datetimes in UTC, on GitHub's clock (the `Date` header); all durations are timedeltas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+Scope = str
+"""`owner/name` with registration at repositories, `owner` with registration at an organization."""
+
+
+class Market(StrEnum):
+    """How EC2 sells an instance."""
+
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+
+
+class JobStatus(StrEnum):
+    """GitHub's workflow job states; demand is `queued` alone (docs: workflow-run-statuses)."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
+    PENDING = "pending"
+    REQUESTED = "requested"
+    COMPLETED = "completed"
+
+
+class InstanceState(StrEnum):
+    """EC2's instance states."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SHUTTING_DOWN = "shutting-down"
+    TERMINATED = "terminated"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the instance still holds its slot: all but shutting-down and terminated."""
+        return self not in (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)
+
+
+# --- what is seen ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A workflow job that is not finished. `labels` are lower-case, as GitHub compares them."""
+
+    id: int
+    repository: str
+    run_id: int
+    name: str
+    labels: frozenset[str]
+    status: JobStatus
+    created_at: datetime
+    runner_name: str | None = None
+    workflow: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """GitHub's record. `busy` lags by up to 60 s and lies at times (terraform-aws-github-runner#5085)."""
+
+    id: int
+    name: str
+    scope: Scope
+    online: bool
+    busy: bool
+    labels: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An EC2 instance that bears our fleet's tag, with what its other tags say."""
+
+    id: str
+    pool: str
+    slot: int | None
+    state: InstanceState
+    launched_at: datetime
+    type: str = ""
+    market: Market = Market.ON_DEMAND
+    scope: Scope | None = None
+    idle_since: datetime | None = None
+    draining_since: datetime | None = None
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An SSM parameter below the fleet's path. Its value is never read; its description tells the scope."""
+
+    name: str
+    instance_id: str
+    modified_at: datetime
+    scope: Scope = ""
+
+
+class View(StrEnum):
+    """The parts of the world that are read apart, and can fail apart."""
+
+    QUEUE = "queue"
+    RUNNERS = "runners"
+    GROUP = "runner group"
+    INSTANCES = "instances"
+    PARAMETERS = "parameters"
+    STATE = "state"
+    CLOCK = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """
+    A view that could not be seen whole. On the unseen nothing destructive is done (D8).
+
+    `denied`: for want of a permission or credential; `remedy` has the lines to paste.
+    """
+
+    view: View
+    scope: Scope
+    why: str
+    denied: bool = False
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Somebody asks for `count` runners of a pool in a scope."""
+
+    pool: str
+    scope: Scope
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """Somebody asks for an instance's end; `force` even if it runs a job."""
+
+    instance_id: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    The world as one tick saw it, and what was asked of it by hand.
+
+    `jobs` holds every unfinished job of each repository whose queue was seen whole, `instances` every
+    instance of the fleet that is not yet shutting down, `public` the repositories that are public.
+    `runner_prefix` begins the names of our runners; the instance id is the rest. With `asked`, the plan
+    does that alone; `strangers` are the asked-for instances that exist but are not ours.
+    """
+
+    now: datetime
+    runner_prefix: str = ""
+    jobs: tuple[Job, ...] = ()
+    runners: tuple[Runner, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    public: frozenset[str] = frozenset()
+    asked: tuple[Up | Down, ...] = ()
+    strangers: frozenset[str] = frozenset()
+
+    def sees(self, view: View, scope: Scope = "") -> bool:
+        """Whether a view was seen whole (for a scope, or fleet-wide)."""
+        return not any(u.view == view and u.scope in ("", scope) for u in self.unseen)
+
+
+# --- what is remembered ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """
+    The last link used of a slot's chain of client tokens.
+
+    `used_at` is when it was first known to be used. `taken` says that EC2 answered with a mismatch: the
+    link was used with other launch parameters, so somebody else's instance may be behind it.
+    """
+
+    k: int
+    used_at: datetime
+    taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """
+    Launches of a pool in a row that never registered.
+
+    `since` is when the first of them was launched (a registration of anything launched later closes the
+    breaker), `opened_at` when the pool was stopped.
+    """
+
+    failures: int
+    since: datetime
+    opened_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """
+    What one tick hands to the next through the fleet's state parameter.
+
+    A hint: it may be stale or lost without breaking a promise. `links` is keyed by `pool/slot`,
+    `breakers` by pool; `launches` counts those of the last hour by their minute; `ghosts` says when a
+    runner was first seen without an instance, since a ghost has no tags to carry that.
+    """
+
+    links: Mapping[str, Link] = field(default_factory=dict)
+    launches: Mapping[datetime, int] = field(default_factory=dict)
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    ghosts: Mapping[str, datetime] = field(default_factory=dict)
+
+
+# --- what is decided ---------------------------------------------------------------------------
+
+
+class Reason(StrEnum):
+    """Why a job waits, an instance stays, or a command is given. Each verdict adds a sentence."""
+
+    # jobs
+    IDLE_RUNNER = "idle runner"
+    BOOTING_RUNNER = "booting runner"
+    LAUNCHING = "launching"
+    POOL_FULL = "pool at max"
+    FLEET_FULL = "fleet at max"
+    BUDGET_SPENT = "launch budget spent"
+    BREAKER_OPEN = "breaker open"
+    NO_POOL = "no pool"
+    HOSTED = "GitHub-hosted"
+    PUBLIC = "public repository"
+    TOO_OLD = "queued too long"
+    RUNNING = "running"
+    NOT_READY = "not ready"
+    SUPPLY_UNSEEN = "supply unseen"
+    # instances
+    BUSY = "busy"
+    IDLE = "idle"
+    BOOTING = "booting"
+    HELD = "held"
+    WANTED = "wanted"
+    MIN_IDLE = "min idle"
+    SURPLUS = "surplus"
+    DRAINING = "draining"
+    ORPHAN = "orphan"
+    OFFLINE = "offline"
+    EXPIRED = "past max_lifetime"
+    STOPPED = "stopped"
+    NO_SCOPE = "no scope yet"
+    POOL_REMOVED = "pool removed"
+    UNKNOWN = "unknown"
+    # runners and parameters
+    GHOST = "ghost"
+    STALE_PARAMETER = "stale parameter"
+    # by hand
+    ASKED = "asked for"
+    REFUSED = "refused"
+    GONE = "already gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """
+    Fill one slot: one CreateFleet call per market under the slot's next links, then hand over.
+
+    `scope` is no launch parameter (D3): it says to whom the new instance is handed.
+    """
+
+    pool: str
+    slot: int
+    link: int
+    markets: tuple[Market, ...]
+    scope: Scope
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Give a booting instance that nobody was told of its registration secret, in this scope."""
+
+    instance_id: str
+    pool: str
+    scope: Scope
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Write (or with `None` remove) one of the tags that carry a fact across ticks."""
+
+    instance_id: str
+    key: str
+    value: str | None
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Take an idle runner out: tag `draining-since`, DELETE; busy (422) takes the tag back (D7)."""
+
+    instance_id: str
+    scope: Scope
+    runner_id: int
+    runner_name: str
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deregister:
+    """Delete a ghost's record."""
+
+    scope: Scope
+    runner_id: int
+    runner_name: str
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """
+    End an instance. With `runner_id`, DELETE the runner first: busy (422) keeps the instance, unless `force`.
+    """
+
+    instance_id: str
+    reason: Reason
+    sentence: str
+    scope: Scope = ""
+    runner_id: int | None = None
+    runner_name: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteParameter:
+    """Sweep a registration secret that nobody will read any more."""
+
+    name: str
+    reason: Reason
+    sentence: str
+
+
+Command = Launch | HandOver | Tag | Drain | Deregister | Terminate | DeleteParameter
+
+
+class Subject(StrEnum):
+    """What a verdict is about."""
+
+    JOB = "job"
+    INSTANCE = "instance"
+    RUNNER = "runner"
+    PARAMETER = "parameter"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found about one job, instance, ghost or parameter, and why. `since` starts its age."""
+
+    subject: Subject
+    id: str
+    name: str
+    scope: Scope
+    pool: str
+    reason: Reason
+    sentence: str
+    since: datetime | None = None
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The commands, in the order to run them; a verdict for everything; the memory to keep."""
+
+    commands: tuple[Command, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    memory: Memory = field(default_factory=Memory)
+
+
+# --- what came of it ---------------------------------------------------------------------------
+
+
+class Result(StrEnum):
+    """How a command ended."""
+
+    DONE = "done"
+    TAKEN = "taken by another tick"
+    BUSY = "busy"
+    NO_CAPACITY = "no capacity"
+    REFUSED = "refused"
+    DENIED = "denied"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What one command did.
+
+    `instance_id` and `runner_name` are set where one came to be or ended; `link` is the last link that a
+    launch used; `remedy` holds the lines to paste when a permission was missing.
+    """
+
+    command: Command
+    result: Result
+    detail: str = ""
+    instance_id: str = ""
+    runner_name: str = ""
+    link: int | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One pass: what was seen, what was decided, what came of it (nothing, for a mere plan)."""
+
+    snapshot: Snapshot
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+
+
+# --- errors at the ports -----------------------------------------------------------------------
+
+
+class ApiError(Exception):
+    """A call to GitHub or AWS that did not do its work. The message is one line for people."""
+
+
+class Unavailable(ApiError):
+    """The answer is missing, partial or contradictory: the state is unknown (exit 4)."""
+
+
+class Denied(ApiError):
+    """Credentials or a permission are missing (exit 3). `remedy` holds the lines to paste."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class NameTaken(ApiError):
+    """GitHub has a runner of that name already (409): another tick is handing over."""
+
+
+# --- the ports ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """
+    One repository's unfinished jobs. `public` is None when no run told.
+
+    Not `complete` where GitHub's run list ends at its 1,000 results: there are at least these jobs.
+    """
+
+    jobs: tuple[Job, ...]
+    public: bool | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A registration secret: a JIT configuration (with its runner's id) or a registration token."""
+
+    value: str = field(repr=False)
+    runner_id: int | None = None
+
+
+class Removal(StrEnum):
+    """GitHub's answer to DELETE runner: 204, 422, 404."""
+
+    REMOVED = "removed"
+    BUSY = "busy"
+    GONE = "gone"
+
+
+class GitHub(Protocol):
+    """What the scaler asks of GitHub. Every call raises `Unavailable` or `Denied`."""
+
+    def now(self) -> datetime:
+        """GitHub's clock now: its newest `Date` header and the time since. Asks once if there was none."""
+
+    def queue(self, repository: str, *, deep: bool) -> Queue:
+        """All unfinished jobs of runs queued or in progress; `deep` adds waiting, pending, requested (D1)."""
+
+    def runners(self, scope: Scope) -> tuple[Runner, ...]:
+        """All runners registered in a scope."""
+
+    def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:
+        """The repositories a runner group serves (lower-case names); None means all of the organization."""
+
+    def jit_secret(self, scope: Scope, name: str, labels: tuple[str, ...], group: str | None) -> Secret:
+        """Mint a JIT configuration; creates the offline runner record. Raises `NameTaken`."""
+
+    def token_secret(self, scope: Scope) -> Secret:
+        """Mint a registration token, good for an hour and any number of runners."""
+
+    def remove_runner(self, scope: Scope, runner_id: int) -> Removal:
+        """DELETE a runner."""
+
+    def registration_url(self, scope: Scope) -> str:
+        """The web address that a runner registers with."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchAnswer:
+    """EC2's answer to one launch call under one client token."""
+
+    kind: LaunchKind
+    instance_id: str = ""
+    detail: str = ""
+
+
+class LaunchKind(StrEnum):
+    """
+    What a launch call came to.
+
+    `DEAD`: the token's instance has ended, go on to the next link. `MISMATCH`: the token was used with
+    other parameters. `NO_CAPACITY`: the fleet launched nothing and its token is spent. `REFUSED`: EC2 will
+    not launch this however often it is asked (quota, bad template). `THROTTLED`: ask again later.
+    """
+
+    LAUNCHED = "launched"
+    DEAD = "dead"
+    MISMATCH = "mismatch"
+    NO_CAPACITY = "no capacity"
+    REFUSED = "refused"
+    THROTTLED = "throttled"
+
+
+class Cloud(Protocol):
+    """What the scaler asks of EC2 and SSM. Every call raises `Unavailable` or `Denied`."""
+
+    def now(self) -> datetime | None:
+        """AWS's clock: its newest `Date` header, None before the first answer."""
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Every instance of the fleet that is not terminated."""
+
+    def instance(self, instance_id: str) -> tuple[Instance, str] | None:
+        """One instance, whoever owns it, with the fleet its tag names ("" for none); None if EC2 knows none."""
+
+    def states(self, instance_ids: tuple[str, ...]) -> Mapping[str, InstanceState]:
+        """The states EC2 reports; an id that EC2 does not know (yet) is missing."""
+
+    def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
+        """Launch one instance into a slot, under the client token of that link."""
+
+    def terminate(self, instance_id: str) -> bool:
+        """End an instance; False if EC2 knows none of that id."""
+
+    def tag(self, instance_id: str, key: str, value: str | None) -> None:
+        """Set or remove one of our state tags."""
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The names below the fleet's path, without values."""
+
+    def put_parameter(self, instance_id: str, value: str, scope: Scope, runner_id: int | None) -> bool:
+        """Write an instance's secret, once; False if one is there already that this tick did not put."""
+
+    def parameter_name(self, instance_id: str) -> str:
+        """Where an instance looks for its secret."""
+
+    def delete_parameters(self, names: tuple[str, ...]) -> None:
+        """Delete parameters; missing ones are no error."""
+
+    def load_state(self) -> str | None:
+        """The fleet's state parameter, or None."""
+
+    def save_state(self, value: str) -> None:
+        """Overwrite the fleet's state parameter."""

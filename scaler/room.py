@@ -1,0 +1,117 @@
+"""
+What may still be launched: free slots and their token links, the fleet's cap, the budgets, the breaker. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from scaler.config import Config, Pool
+from scaler.model import Launch, Link, Memory, Reason, Scope, Snapshot
+
+LAUNCHES_PER_TICK = 100
+LAUNCHES_PER_HOUR_AND_SLOT = 20
+"""The hour's budget of the fleet is this many times max_runners: a job every three minutes in every slot."""
+BREAKER_FAILURES = 3
+BREAKER_PAUSE = timedelta(minutes=30)
+LINKS_PER_DAY = 10_000
+
+
+class Room:
+    """What may still be launched in this tick: free slots, the fleet's cap, the budgets, the breakers."""
+
+    def __init__(self, config: Config, snapshot: Snapshot, memory: Memory) -> None:
+        """Count what is alive; every `take` is counted on top."""
+        self._snapshot = snapshot
+        self._memory = memory
+        self._config = config
+        self._free = {pool.name: free_slots(pool, snapshot, memory) for pool in config.pools}
+        self._fleet = config.max_runners - len(snapshot.instances)
+        self._tick = LAUNCHES_PER_TICK
+        self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - sum(memory.launches.values())
+        self._on_trial = {pool.name: _on_trial(pool, snapshot, memory) for pool in config.pools}
+
+    def refusal(self, pool: Pool) -> tuple[Reason, str] | None:
+        """Why nothing more can be launched in a pool, or None."""
+        trial = self._on_trial[pool.name]
+        if trial is not None and trial <= 0:
+            return Reason.BREAKER_OPEN, breaker_sentence(pool.name, self._memory)
+        if not self._free[pool.name]:
+            alive = sum(instance.pool == pool.name for instance in self._snapshot.instances)
+            return Reason.POOL_FULL, f"pool {pool.name} is at max ({alive} alive of {pool.max})"
+        if self._fleet <= 0:
+            alive = len(self._snapshot.instances)
+            return Reason.FLEET_FULL, f"the fleet is at max_runners ({alive} alive of {self._config.max_runners})"
+        if self._tick <= 0:
+            return Reason.BUDGET_SPENT, f"{LAUNCHES_PER_TICK} launches in one tick are enough; the next tick goes on"
+        if self._hour <= 0:
+            return Reason.BUDGET_SPENT, "the hour's launch budget of the fleet is spent; see docs on the budget"
+        return None
+
+    def take(self, pool: Pool, scope: Scope, reason: Reason, sentence: str) -> Launch:
+        """The launch into the pool's next free slot. Ask `refusal` first."""
+        slot = self._free[pool.name].pop(0)
+        self._fleet -= 1
+        self._tick -= 1
+        self._hour -= 1
+        trial = self._on_trial[pool.name]
+        self._on_trial[pool.name] = None if trial is None else trial - 1
+        link = next_link(pool, slot, self._snapshot.now, self._memory)
+        return Launch(pool.name, slot, link, pool.markets, scope, reason, sentence)
+
+
+def free_slots(pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:
+    """The pool's slots without a living instance; those that another launch seems to hold come last."""
+    mine = [instance for instance in snapshot.instances if instance.pool == pool.name]
+    occupied = {instance.slot for instance in mine}
+    free = [slot for slot in range(pool.max) if slot not in occupied]
+    free.sort(key=lambda slot: (_is_taken(memory.links.get(f"{pool.name}/{slot}"), pool, snapshot.now), slot))
+    # Two in one slot, or one without a slot, still count: the pool's max is over instances, not over tags.
+    return free[: max(0, pool.max - len(mine))]
+
+
+def _is_taken(link: Link | None, pool: Pool, now: datetime) -> bool:
+    return link is not None and link.taken and now - link.used_at < pool.boot_timeout
+
+
+def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
+    """
+    The link of a slot's token chain to try first (D3).
+
+    A link used within boot_timeout is tried again: EC2's answer says whether its instance lives, however
+    stale our view is. An older one is spent, since this snapshot shows the slot empty. Without a hint the
+    chain starts anew each UTC day, at a link that no other day can have used.
+    """
+    today = (now.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
+    link = memory.links.get(f"{pool.name}/{slot}")
+    if link is None:
+        return today
+    if now - link.used_at < pool.boot_timeout:
+        return link.k
+    return max(link.k + 1, today)
+
+
+def _on_trial(pool: Pool, snapshot: Snapshot, memory: Memory) -> int | None:
+    """How many launches an open breaker still lets through: 0, one to try after a pause, or None for no limit."""
+    breaker = memory.breakers.get(pool.name)
+    if breaker is None or breaker.opened_at is None:
+        return None
+    if snapshot.now - breaker.opened_at < BREAKER_PAUSE:
+        return 0
+    return 0 if any(i.pool == pool.name and i.launched_at > breaker.opened_at for i in snapshot.instances) else 1
+
+
+def breaker_sentence(pool: str, memory: Memory) -> str:
+    """What the breaker says to people."""
+    breaker = memory.breakers[pool]
+    return (
+        f"pool {pool} is stopped: {breaker.failures} launches in a row never registered a runner; "
+        f"one is tried every {BREAKER_PAUSE.seconds // 60} minutes; look at the console output of an instance"
+    )
+
+
+def pruned(memory: Memory, now: datetime) -> Memory:
+    """The memory without launches older than an hour."""
+    recent = {minute: count for minute, count in memory.launches.items() if now - minute < timedelta(hours=1)}
+    return replace(memory, launches=recent)

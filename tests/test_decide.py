@@ -1,0 +1,459 @@
+"""The rules of `decide`, a row each: the world before, the commands after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scaler.config import Config
+from scaler.decide import decide
+from scaler.model import (
+    Breaker,
+    Down,
+    InstanceState,
+    JobStatus,
+    Launch,
+    Link,
+    Memory,
+    Plan,
+    Reason,
+    Snapshot,
+    Subject,
+    Up,
+    View,
+)
+from tests.worlds import (
+    API,
+    NOW,
+    PREFIX,
+    WEB,
+    booting,
+    both,
+    config,
+    ghost,
+    idle,
+    job,
+    jobs,
+    parameter,
+    pool,
+    runner,
+    span,
+    unseen,
+    working,
+    world,
+)
+
+CONFIG = config()
+
+
+def brief(plan: Plan) -> list[str]:
+    """Each command in a word or two: `launch amd64/0 acme/api`, `drain i-1`."""
+    told = []
+    for command in plan.commands:
+        verb = type(command).__name__.lower()
+        if isinstance(command, Launch):
+            told.append(f"{verb} {command.pool}/{command.slot} {command.scope}")
+            continue
+        target = (
+            getattr(command, "instance_id", "") or getattr(command, "runner_name", "") or getattr(command, "name", "")
+        )
+        key = f" {command.key}={'' if command.value is None else 'now'}" if hasattr(command, "key") else ""
+        force = " force" if getattr(command, "force", False) else ""
+        told.append(f"{verb} {target}{key}{force}")
+    return told
+
+
+def case(rule: str, snapshot: Snapshot, *expected: str, config: Config = CONFIG, memory: Memory | None = None) -> Any:
+    """A row of the table."""
+    return pytest.param(config, snapshot, memory or Memory(), list(expected), id=rule)
+
+
+HELD: Any = {"hold": True}
+DEMAND = [
+    case("nothing queued, nothing done", world()),
+    case("a queued job is launched for", world(job()), "launch amd64/0 acme/api"),
+    case("each queued job counts once", world(jobs(3)), *(f"launch amd64/{n} acme/api" for n in range(3))),
+    case("a job in progress is no demand", world(job(status=JobStatus.IN_PROGRESS, runner_name="macbook"))),
+    case("a job held by GitHub is no demand", world(job(status=JobStatus.WAITING), job(2, status=JobStatus.PENDING))),
+    case("labels are a subset of the pool's", world(job(labels="self-hosted arm64")), "launch arm64/0 acme/api"),
+    case("a label nobody carries is never launched for", world(job(labels="self-hosted gpu"))),
+    case("a GitHub-hosted job is not ours", world(job(labels="ubuntu-latest"))),
+    case("a job without labels fits no pool", world(job(labels=""))),
+    case("a job of a repository outside the config is no demand", world(job(repository="acme/other"))),
+    case("a public repository is refused", world(job(), public=frozenset({API}))),
+    case(
+        "a public repository is served when allowed",
+        world(job(), public=frozenset({API})),
+        "launch amd64/0 acme/api",
+        config=config(allow_public=True),
+    ),
+    case("a job queued for more than 24 h is given up", world(job(age="25h"))),
+    case(
+        "the pool with the fewest labels comes first",
+        world(job(labels="x64")),
+        "launch small/0 acme/api",
+        config=config(pool("big", labels=("x64", "linux", "big")), pool("small", labels=("x64", "linux"))),
+    ),
+    case(
+        "a full pool spills into the next that fits",
+        world(jobs(2, labels="x64")),
+        "launch small/0 acme/api",
+        "launch big/0 acme/api",
+        config=config(pool("big", labels=("x64", "linux", "big")), pool("small", labels=("x64",), max=1)),
+    ),
+]
+SUPPLY = [
+    case("a booting instance serves demand first", world(job(), booting())),
+    case("an idle runner serves demand first", world(job(), idle(since="1m"))),
+    case("a busy runner serves nobody", world(job(), working()), "launch amd64/1 acme/api"),
+    case(
+        "an idle runner of another scope serves nobody here",
+        world(job(repository=WEB), idle(since="1m")),
+        "launch amd64/1 acme/web",
+    ),
+    case(
+        "an idle runner of another pool serves nobody here",
+        world(job(labels="self-hosted arm64"), idle(since="1m")),
+        "launch arm64/0 acme/api",
+    ),
+    case("an offline ghost is no supply", world(job(), ghost()), "launch amd64/0 acme/api"),
+    case("an instance without a scope yet serves any", world(job(repository=WEB), booting(scope=None, age="10s"))),
+    case(
+        "an instance handed to nobody is handed over after 30 s",
+        world(job(repository=WEB), booting(scope=None, age="40s")),
+        "handover i-1",
+    ),
+    case("an instance that cannot be seen may serve", world(job(), booting(), unseen(View.RUNNERS, API))),
+    case("a draining instance is no supply", world(job(), booting(draining_since=NOW)), "launch amd64/1 acme/api"),
+    case(
+        "a picky job is not robbed by one that has a choice",
+        world(job(1, labels="x64", age="9m"), job(2, labels="x64 big"), idle("i-1", since="1m", pool="big")),
+        "launch small/0 acme/api",
+        config=config(pool("small", labels=("x64",)), pool("big", labels=("x64", "big"))),
+    ),
+]
+CAPS = [
+    case("a pool never exceeds its max", world(jobs(9)), *(f"launch amd64/{n} acme/api" for n in range(4))),
+    case(
+        "the fleet never exceeds max_runners",
+        world(jobs(9), booting("i-5", pool="arm64", scope=WEB)),
+        "launch amd64/0 acme/api",
+        config=config(max_runners=2),
+    ),
+    case("an occupied slot is not filled", world(jobs(2), booting()), "launch amd64/1 acme/api"),
+    case(
+        "an instance without a slot still counts against max",
+        world(jobs(3), booting(scope=WEB, slot=None)),
+        "launch amd64/0 acme/api",
+        config=config(pool(max=2)),
+    ),
+    case(
+        "every repository's oldest job comes first",
+        world(jobs(3, age="9m"), job(9, repository=WEB, age="1m")),
+        "launch amd64/0 acme/api",
+        "launch amd64/1 acme/web",
+        config=config(pool(max=2)),
+    ),
+    case(
+        "the hour's budget bounds launches",
+        world(job()),
+        config=config(max_runners=4),
+        memory=Memory(launches={NOW - span("10m"): 80}),
+    ),
+    case(
+        "an hour later the budget is whole again",
+        world(job()),
+        "launch amd64/0 acme/api",
+        config=config(max_runners=4),
+        memory=Memory(launches={NOW - span("61m"): 80}),
+    ),
+    case(
+        "an open breaker stops its pool and no other",
+        world(job(), job(2, labels="arm64")),
+        "launch arm64/0 acme/api",
+        memory=Memory(breakers={"amd64": Breaker(3, NOW - span("1h"), NOW - span("5m"))}),
+    ),
+    case(
+        "after the pause an open breaker lets one launch through",
+        world(jobs(3)),
+        "launch amd64/0 acme/api",
+        memory=Memory(breakers={"amd64": Breaker(3, NOW - span("2h"), NOW - span("31m"))}),
+    ),
+    case(
+        "a slot that another launch seems to hold comes last",
+        world(job()),
+        "launch amd64/1 acme/api",
+        memory=Memory(links={"amd64/0": Link(7, NOW - span("1m"), taken=True)}),
+    ),
+    case(
+        "min_idle is topped up per scope",
+        world(idle(since="1m")),
+        "launch amd64/1 acme/web",
+        config=config(pool(min_idle=1)),
+    ),
+    case(
+        "a runner that a job counts on is not spare for min_idle",
+        world(job(), idle(since="1m")),
+        "launch amd64/1 acme/api",
+        "launch amd64/2 acme/web",
+        config=config(pool(min_idle=1)),
+    ),
+]
+DOWN = [
+    case("an idle runner is marked when first seen idle", world(idle()), "tag i-1 idle-since=now"),
+    case("an idle runner is kept until idle_timeout", world(idle(since="4m"))),
+    case("an idle runner goes after idle_timeout", world(idle(since="5m")), "drain i-1"),
+    case("an idle runner that a queued job could use is kept", world(idle(since="1h"), job())),
+    case(
+        "min_idle keeps the runner that became idle last",
+        world(idle("i-1", since="1h"), idle("i-2", since="20m", slot=1), idle("i-3", since="1h", scope=WEB, slot=2)),
+        "drain i-1",
+        config=config(pool(min_idle=1)),
+    ),
+    case("a busy runner is never touched", world(working(age="5h"))),
+    case(
+        "a runner named by a running job is busy whatever its flag says",
+        world(working(busy=False, idle_since=NOW - span("1h"))),
+        "tag i-1 idle-since=",
+    ),
+    case(
+        "taking a job clears idle-since",
+        world(both(booting(idle_since=NOW - span("1m")), runner("i-1", busy=True))),
+        "tag i-1 idle-since=",
+    ),
+    case(
+        "a full pool drains another scope's idle runner after two minutes",
+        world(job(repository=WEB), idle(since="2m")),
+        "drain i-1",
+        config=config(pool(max=1)),
+    ),
+    case(
+        "a full pool leaves another scope's runner its two minutes",
+        world(job(repository=WEB), idle(since="119s")),
+        config=config(pool(max=1)),
+    ),
+    case(
+        "a drained instance is given two minutes to end itself",
+        world(booting(age="1h", draining_since=NOW - span("119s"))),
+    ),
+    case(
+        "a drained instance that stays is ended",
+        world(booting(age="1h", draining_since=NOW - span("2m"))),
+        "terminate i-1",
+    ),
+    case(
+        "a drained instance whose job runs is left alone",
+        world(working(draining_since=NOW - span("1h"))),
+        "tag i-1 draining-since=",
+    ),
+    case(
+        "a drained instance whose runner is still there is taken back",
+        world(idle(since="1m", draining_since=NOW - span("1h"))),
+        "tag i-1 draining-since=",
+    ),
+    case(
+        "an organization's runners stay when their group serves strangers",
+        world(idle(since="1h", scope=API), unseen(View.GROUP, API)),
+    ),
+]
+RECONCILE = [
+    case("an instance without a runner is left alone until boot_timeout", world(booting(age="599s"))),
+    case("an orphan is marked first", world(booting(age="10m")), "tag i-1 draining-since=now"),
+    case(
+        "an orphan is ended when it is still one",
+        world(booting(age="12m", draining_since=NOW - span("2m"))),
+        "terminate i-1",
+    ),
+    case(
+        "an orphan that registers after all is taken back",
+        world(idle(since="1m", draining_since=NOW - span("5m"))),
+        "tag i-1 draining-since=",
+    ),
+    case(
+        "without a hand-over it is an orphan after half the time",
+        world(booting(age="5m", scope=None)),
+        "tag i-1 draining-since=now",
+    ),
+    case("a parameter proves the hand-over", world(booting(age="5m", scope=None), parameter())),
+    case(
+        "an offline runner past boot_timeout is marked",
+        world(both(booting(age="10m"), runner("i-1", online=False))),
+        "tag i-1 draining-since=now",
+    ),
+    case("an instance past max_lifetime is ended, busy or not", world(working(age="7h")), "terminate i-1 force"),
+    case("an instance gets ten minutes to end itself at max_lifetime", world(working(age="369m"))),
+    case("a stopped instance is ended", world(booting(state=InstanceState.STOPPED)), "terminate i-1"),
+    case(
+        "a hold tag is respected by every path",
+        world(
+            idle("i-1", since="1h", **HELD),
+            booting("i-2", age="9h", slot=1, **HELD),
+            booting("i-3", state=InstanceState.STOPPED, slot=2, **HELD),
+        ),
+    ),
+    case("a pool gone from the config drains, and is not ended", world(idle(since="4m", pool="old"))),
+    case("a ghost is only remembered when first seen", world(ghost())),
+    case(
+        "a ghost is deregistered when seen a minute apart",
+        world(ghost()),
+        f"deregister {PREFIX}i-9",
+        memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1m")}),
+    ),
+    case("an offline runner whose instance lives is no ghost", world(ghost("i-1"), booting("i-1"))),
+    case(
+        "a parameter without its instance is swept after five minutes",
+        world(parameter(age="5m")),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
+    case("a parameter whose instance may not be listed yet is left", world(parameter(age="4m"))),
+    case(
+        "a parameter of a registered instance is swept",
+        world(idle(since="1m"), parameter(age="2m")),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
+    case(
+        "a parameter older than half an hour is swept",
+        world(booting(age="1m"), parameter(age="30m")),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
+]
+SURPLUS = idle(since="1h")
+UNSEEN = [
+    case("runners unseen: nothing is drained there", world(SURPLUS, unseen(View.RUNNERS, API))),
+    case("a queue unseen: nothing is drained there", world(SURPLUS, unseen(View.QUEUE, API))),
+    case("another scope unseen: this one goes on", world(SURPLUS, unseen(View.RUNNERS, WEB)), "drain i-1"),
+    case("clocks apart: nothing is drained", world(SURPLUS, unseen(View.CLOCK))),
+    case("instances unseen: nothing is launched", world(job(), unseen(View.INSTANCES))),
+    case(
+        "instances unseen: no ghost is deregistered",
+        world(ghost(), unseen(View.INSTANCES)),
+        memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1h")}),
+    ),
+    case("instances unseen: no parameter is swept", world(parameter(age="1h"), unseen(View.INSTANCES))),
+    case(
+        "runners unseen: no ghost is deregistered",
+        world(ghost(), unseen(View.RUNNERS, API)),
+        memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1h")}),
+    ),
+    case(
+        "runners unseen: no orphan is ended",
+        world(booting(age="1h", draining_since=NOW - span("1h")), unseen(View.RUNNERS, API)),
+    ),
+    case(
+        "an unseen scope of an instance that was handed to nobody: left alone",
+        world(booting(age="1h", scope=None), unseen(View.RUNNERS, WEB)),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "snapshot", "memory", "expected"), [*DEMAND, *SUPPLY, *CAPS, *DOWN, *RECONCILE, *UNSEEN]
+)
+def test_commands(config: Config, snapshot: Snapshot, memory: Memory, expected: list[str]) -> None:
+    """The plan holds exactly the commands that the rules ask for."""
+    assert expected == brief(decide(config, snapshot, memory))
+
+
+@pytest.mark.parametrize(
+    ("config", "snapshot", "memory", "expected"), [*DEMAND, *SUPPLY, *CAPS, *DOWN, *RECONCILE, *UNSEEN]
+)
+def test_every_job_and_instance_has_one_verdict(
+    config: Config, snapshot: Snapshot, memory: Memory, expected: list[str]
+) -> None:
+    del expected
+    verdicts = decide(config, snapshot, memory).verdicts
+    ours = sorted(str(j.id) for j in snapshot.jobs if j.repository in config.repositories)
+    assert ours == sorted(v.id for v in verdicts if v.subject is Subject.JOB)
+    assert sorted(i.id for i in snapshot.instances) == sorted(v.id for v in verdicts if v.subject is Subject.INSTANCE)
+    assert all(v.sentence for v in verdicts)
+
+
+REASONS = [
+    pytest.param(
+        world(job(labels="self-hosted gpu")), Reason.NO_POOL, 'lacks "gpu"', id="no pool: the nearest and what it lacks"
+    ),
+    pytest.param(world(job(labels="ubuntu-latest")), Reason.HOSTED, "GitHub's own runners", id="hosted"),
+    pytest.param(world(job(), booting()), Reason.BOOTING_RUNNER, "i-1 is booting since 60 s", id="booting"),
+    pytest.param(world(job(), idle(since="1m")), Reason.IDLE_RUNNER, "i-1 is idle", id="idle"),
+    pytest.param(world(job(), jobs(4, start=2, age="9m")), Reason.POOL_FULL, "at max (0 alive of 4)", id="pool full"),
+    pytest.param(world(job(), public=frozenset({API})), Reason.PUBLIC, "allow_public", id="public"),
+    pytest.param(world(job(), unseen(View.INSTANCES)), Reason.SUPPLY_UNSEEN, "nothing is launched blind", id="blind"),
+]
+
+
+@pytest.mark.parametrize(("snapshot", "reason", "words"), REASONS)
+def test_a_waiting_job_is_told_why(snapshot: Snapshot, reason: Reason, words: str) -> None:
+    verdict = next(v for v in decide(CONFIG, snapshot, Memory()).verdicts if v.id == "1")
+    assert reason is verdict.reason
+    assert words in verdict.sentence
+
+
+def test_three_launches_that_never_registered_open_the_breaker() -> None:
+    orphans = [booting(f"i-{n}", slot=n, age="20m", draining_since=NOW - span("5m")) for n in range(3)]
+    memory = decide(CONFIG, world(*orphans), Memory()).memory
+    assert memory.breakers == {"amd64": Breaker(3, NOW - span("20m"), NOW)}
+
+
+def test_a_later_launch_that_registers_closes_the_breaker() -> None:
+    memory = Memory(breakers={"amd64": Breaker(3, NOW - span("1h"), NOW - span("40m"))})
+    assert decide(CONFIG, world(working(age="5m")), memory).memory.breakers == {}
+
+
+def test_an_older_runner_does_not_close_the_breaker() -> None:
+    memory = Memory(breakers={"amd64": Breaker(3, NOW - span("1h"), NOW - span("40m"))})
+    assert decide(CONFIG, world(working(age="2h")), memory).memory.breakers == memory.breakers
+
+
+LINKS = [
+    pytest.param(None, 20780 * 10_000, id="without a hint the day's first link"),
+    pytest.param(Link(41, NOW - span("1m")), 41, id="a link used just now is asked again"),
+    pytest.param(
+        Link(20780 * 10_000 + 41, NOW - span("10m")),
+        20780 * 10_000 + 42,
+        id="a link whose slot was seen empty later is spent",
+    ),
+    pytest.param(Link(41, NOW - span("1h")), 20780 * 10_000, id="a new day begins at a link no other day used"),
+]
+
+
+@pytest.mark.parametrize(("link", "expected"), LINKS)
+def test_the_link_of_a_slot(link: Link | None, expected: int) -> None:
+    memory = Memory(links={"amd64/0": link} if link else {})
+    (launch,) = decide(CONFIG, world(job()), memory).commands
+    assert isinstance(launch, Launch)
+    assert expected == launch.link
+
+
+BY_HAND = [
+    case(
+        "up launches what was asked, whatever is queued",
+        world(job(), asked=(Up("arm64", WEB, 2),)),
+        "launch arm64/0 acme/web",
+        "launch arm64/1 acme/web",
+    ),
+    case(
+        "up launches what fits", world(asked=(Up("amd64", API, 9),)), *(f"launch amd64/{n} acme/api" for n in range(4))
+    ),
+    case("down ends an idle instance", world(idle(), asked=(Down("i-1"),)), "terminate i-1"),
+    case("down refuses a busy one", world(working(), asked=(Down("i-1"),))),
+    case(
+        "down refuses one that a job names though its flag says idle", world(working(busy=False), asked=(Down("i-1"),))
+    ),
+    case("down with force ends a busy one", world(working(), asked=(Down("i-1", force=True),)), "terminate i-1 force"),
+    case("down refuses what is not ours", world(asked=(Down("i-7"),), strangers=frozenset({"i-7"}))),
+    case("down of what is gone has nothing to do", world(asked=(Down("i-7"),))),
+    case("down respects a hold tag, force or not", world(idle(**HELD), asked=(Down("i-1", force=True),))),
+    case("down does not end what it cannot see", world(idle(), unseen(View.QUEUE, API), asked=(Down("i-1"),))),
+]
+
+
+@pytest.mark.parametrize(("config", "snapshot", "memory", "expected"), BY_HAND)
+def test_by_hand(config: Config, snapshot: Snapshot, memory: Memory, expected: list[str]) -> None:
+    assert expected == brief(decide(config, snapshot, memory))
+
+
+def test_the_same_world_gives_the_same_plan() -> None:
+    snapshot = world(jobs(5), idle(since="1h", scope=WEB), ghost(), parameter(age="1h"))
+    assert decide(CONFIG, snapshot, Memory()) == decide(CONFIG, replace(snapshot), Memory())

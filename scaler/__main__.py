@@ -1,0 +1,224 @@
+"""The command, and the one place that builds clients: `python -m scaler auto | plan | up | down | status | …`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from scaler import report
+from scaler.config import Config, ConfigError, Pool, RegisterAt, load
+from scaler.exits import Exit, exit_code
+from scaler.inputs import Answered, Command, InputError, Inputs, parse
+from scaler.model import ApiError, Denied, Down, Launch, Result, Scope, Tick, Up
+from scaler.problem import Problem
+from scaler.publish import Publisher
+from scaler.reconcile import RealClock, Reconciler, wait_online
+
+
+def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run one command; the exit code says what a person should know (docs: exit codes)."""
+    try:
+        inputs = parse(argv, env)
+    except Answered as answered:
+        print(answered.text)
+        return Exit.OK
+    except InputError as error:
+        _complain(Publisher(env), error.problems)
+        if error.usage:
+            print(error.usage, file=sys.stderr)
+        return error.code
+    match inputs.command:
+        case Command.SCHEMA:
+            from scaler.schema import schema_text  # noqa: PLC0415 - loaded where it is needed: start-up time
+
+            print(schema_text(), end="")
+            return Exit.OK
+        case Command.DEMO:
+            from scaler.sandbox.demo import run_demo  # noqa: PLC0415
+
+            return run_demo(inputs.demo_args)
+        case _:
+            return _run(inputs, env)
+
+
+def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
+    publisher = Publisher(env, to_stderr=inputs.json == "-")
+    try:
+        config = _config(inputs, publisher)
+        asked = _asked(inputs, config)
+    except (ConfigError, InputError) as error:
+        _complain(publisher, error.problems)
+        return error.code
+    clock = RealClock()
+    stopped = _stop_on_signals(clock)
+    logging.basicConfig(level=logging.WARNING)
+    for sdk in ("boto3", "botocore", "urllib3", "github"):
+        # At DEBUG botocore prints whole request bodies, secrets included (RG-60).
+        logging.getLogger(sdk).setLevel(logging.WARNING)
+    try:
+        session = _Session(config, inputs, env, publisher, clock)
+        code = session.run(inputs, asked)
+    except Denied as error:
+        publisher.annotate([("error", "\n".join(filter(None, (str(error), error.remedy))))])
+        return Exit.CREDENTIALS
+    except ApiError as error:
+        publisher.annotate([("error", f"{error}; nothing was changed")])
+        return Exit.DEGRADED
+    return stopped[0] if stopped else code
+
+
+def _complain(publisher: Publisher, problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        publisher.problem(problem)
+    print(f"{len(problems)} problem{'s' * (len(problems) != 1)} found. Nothing was changed.", file=sys.stderr)
+
+
+def _config(inputs: Inputs, publisher: Publisher) -> Config:
+    config = load(inputs.config_path)
+    for warning in config.warnings:
+        publisher.problem(warning)
+    return replace(config, role=inputs.role or config.role, region=inputs.region or config.region)
+
+
+def _stop_on_signals(clock: RealClock) -> list[Exit]:
+    """On SIGINT or SIGTERM the current pair of effects is finished, and no new one begun."""
+    stopped: list[Exit] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+        clock.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    return stopped
+
+
+# --- what was asked for by hand ------------------------------------------------------------------
+
+
+def _asked(inputs: Inputs, config: Config) -> tuple[Up | Down, ...]:
+    if inputs.command is Command.UP:
+        return (Up(_pool(inputs, config).name, _scope(inputs, config), inputs.count),)
+    if inputs.command is Command.DOWN and inputs.instance_id:
+        return (Down(inputs.instance_id, inputs.force),)
+    return ()
+
+
+def _pool(inputs: Inputs, config: Config) -> Pool:
+    if inputs.pool is not None:
+        pool = config.pool(inputs.pool)
+        if pool is None:
+            raise _input_error("pool", f'config has no pool "{inputs.pool}"; it has {_names(config.pools)}')
+        return pool
+    pools = [pool for pool in config.pools if pool.arch == inputs.arch]
+    if len(pools) != 1:
+        found = f"{_names(pools)} have it; name one with --pool" if pools else f"the pools are {_names(config.pools)}"
+        raise _input_error("arch", f"{inputs.arch} does not name one pool: {found}")
+    return pools[0]
+
+
+def _scope(inputs: Inputs, config: Config) -> Scope:
+    if config.register_at is RegisterAt.ORGANIZATION and config.organization:
+        return config.organization
+    names = {repository.lower(): repository for repository in config.repositories}
+    if inputs.repository is None:
+        if len(names) == 1:
+            return config.repositories[0]
+        raise _input_error("repository", f"--repo is needed: runners register at one of {', '.join(names.values())}")
+    if inputs.repository.lower() not in names:
+        raise _input_error("repository", f'config has no repository "{inputs.repository}"; add it to repositories')
+    return names[inputs.repository.lower()]
+
+
+def _names(pools: Sequence[Pool]) -> str:
+    return ", ".join(pool.name for pool in pools)
+
+
+def _input_error(path: str, message: str) -> InputError:
+    return InputError((Problem("", None, path, message),))
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+class _Session:
+    """The clients of one process, and what each command does with them."""
+
+    def __init__(
+        self, config: Config, inputs: Inputs, env: Mapping[str, str], publisher: Publisher, clock: RealClock
+    ) -> None:
+        from scaler.act import Actor  # noqa: PLC0415 - the SDKs are loaded after all input was found good
+        from scaler.aws_api import AwsApi, runner_prefix  # noqa: PLC0415
+        from scaler.credentials import account_of, session_for  # noqa: PLC0415
+        from scaler.github_api import GitHubApi  # noqa: PLC0415
+        from scaler.observe import Observer  # noqa: PLC0415
+
+        publisher.mask(inputs.github_token)
+        session = session_for(config.role, config.region, env)
+        prefix = runner_prefix(config.fleet, account_of(config.role, session, config.region), config.region)
+        self._config, self._publisher, self._clock = config, publisher, clock
+        self._github = GitHubApi(inputs.github_token, inputs.github_api_url)
+        cloud = AwsApi(config, session)
+        actor = Actor(config, self._github, cloud, mask=publisher.mask, stopping=clock.stopping)
+        self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor)
+        self._ticks: list[Tick] = []
+
+    def run(self, inputs: Inputs, asked: Sequence[Up | Down]) -> int:
+        """One command, to its exit code."""
+        if inputs.command is Command.STATUS:
+            tick = self._reconciler.plan()
+            self._publisher.say(report.status(tick, self._config))
+            return self._finish(inputs, exit_code(tick))
+        if inputs.command is Command.PLAN:
+            self._tell(self._reconciler.plan())
+        elif asked:
+            self._tell(self._reconciler.by_hand(asked))
+        elif inputs.run_for is None:
+            self._tell(self._reconciler.tick())
+        else:
+            longest = max((pool.idle_timeout for pool in self._config.pools), default=timedelta())
+            linger = inputs.linger if inputs.linger is not None else longest + 2 * inputs.every
+            self._reconciler.watch(self._clock, inputs.run_for, inputs.every, linger, self._tell)
+        code = exit_code(self._ticks[-1])
+        if inputs.wait and code in (Exit.OK, Exit.CAPPED):
+            code = self._wait(code)
+        return self._finish(inputs, code)
+
+    def _tell(self, tick: Tick) -> None:
+        self._ticks.append(tick)
+        self._publisher.say([report.headline(tick), *(f"  {line}" for line in report.lines(tick))])
+        self._publisher.summary(report.markdown(tick, self._config))
+
+    def _wait(self, code: Exit) -> Exit:
+        outcomes = [o for o in self._ticks[-1].outcomes if o.result is Result.DONE and isinstance(o.command, Launch)]
+        expected = [(o.command.scope, o.runner_name) for o in outcomes if isinstance(o.command, Launch)]
+        limit = max((pool.boot_timeout for pool in self._config.pools), default=timedelta(minutes=10))
+        missing = wait_online(self._clock, self._github, expected, limit)
+        for scope, name in expected:
+            state = "not online" if (scope, name) in missing else "online"
+            self._publisher.say([f"runner {name} in {scope}: {state}"])
+        return Exit.DEGRADED if missing else code
+
+    def _finish(self, inputs: Inputs, code: Exit) -> int:
+        if not self._ticks:
+            return code
+        self._publisher.annotate(report.alerts(self._ticks[-1]))
+        outputs = report.outputs(self._ticks, self._config)
+        self._publisher.outputs(outputs)
+        if inputs.command in (Command.UP, Command.DOWN):
+            self._publisher.say([f"{name}: {outputs[name]}" for name in ("instance-ids", "runner-names", "labels")])
+        if inputs.json == "-":
+            print(report.as_json(self._ticks[-1]))
+        elif inputs.json:
+            Path(inputs.json).write_text(report.as_json(self._ticks[-1]) + "\n", encoding="utf-8")
+        return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,338 @@
+"""
+The only caller of effects: runs a plan's commands, each on its own, and says what came of each.
+
+The orders that matter: launch, verify, mint, put, tag (D4: the instance waits for its secret; a minted
+secret nobody waits for would be a ghost); tag, then DELETE (a crash between leaves a mark, not a loss);
+DELETE, then terminate (GitHub's 422 is the lock against a job that was just taken).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from scaler.config import Config, Pool, Registration
+from scaler.memory import encode, remember
+from scaler.model import (
+    ApiError,
+    Cloud,
+    Command,
+    DeleteParameter,
+    Denied,
+    Deregister,
+    Drain,
+    GitHub,
+    HandOver,
+    Launch,
+    LaunchAnswer,
+    LaunchKind,
+    Memory,
+    NameTaken,
+    Outcome,
+    Plan,
+    Removal,
+    Result,
+    Scope,
+    Secret,
+    Snapshot,
+    Tag,
+    Terminate,
+    Unseen,
+    View,
+)
+
+MAX_CALLS_PER_SLOT = 16
+"""A bound on the walk along a slot's links when the hint to the last one was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What a plan came to. `unseen` says if the memory could not be kept."""
+
+    outcomes: tuple[Outcome, ...]
+    memory: Memory
+    unseen: tuple[Unseen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One slot's way along its links and markets."""
+
+    command: Launch
+    link: int
+    market: int = 0
+    calls: int = 0
+    detail: str = ""
+
+
+class Actor:
+    """Runs plans against GitHub and AWS."""
+
+    def __init__(
+        self,
+        config: Config,
+        github: GitHub,
+        cloud: Cloud,
+        *,
+        mask: Callable[[str], None],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`mask` is told every secret before its first use; with `stopping` true no new command is begun."""
+        self._config = config
+        self._github = github
+        self._cloud = cloud
+        self._mask = mask
+        self._stopping = stopping
+
+    def act(self, plan: Plan, snapshot: Snapshot) -> Acted:
+        """Run every command of the plan in order; the launches, which come as a block, side by side."""
+        outcomes: list[Outcome] = []
+        launches = [command for command in plan.commands if isinstance(command, Launch)]
+        pending = list(plan.commands)
+        while pending:
+            command = pending.pop(0)
+            if isinstance(command, Launch):
+                pending = [c for c in pending if not isinstance(c, Launch)]
+                outcomes += self._launch_all(launches, snapshot.runner_prefix)
+            elif self._stopping():
+                outcomes.append(Outcome(command, Result.SKIPPED, "the tick is being stopped; the next one goes on"))
+            else:
+                outcomes.append(self._guarded(command, snapshot.runner_prefix))
+        return self._keep(plan.memory, tuple(outcomes), snapshot)
+
+    def _keep(self, memory: Memory, outcomes: tuple[Outcome, ...], snapshot: Snapshot) -> Acted:
+        memory = remember(memory, outcomes, snapshot.now)
+        if not snapshot.sees(View.STATE):
+            # What could not be read is not overwritten: the other tick's links are worth more than ours alone.
+            return Acted(outcomes, memory)
+        try:
+            self._cloud.save_state(encode(memory))
+        except ApiError as error:
+            remedy = error.remedy if isinstance(error, Denied) else ""
+            unseen = Unseen(View.STATE, "", f"could not be kept: {error}", isinstance(error, Denied), remedy)
+            return Acted(outcomes, memory, (unseen,))
+        return Acted(outcomes, memory)
+
+    def _guarded(self, command: Command, prefix: str) -> Outcome:
+        try:
+            return self._run(command, prefix)
+        except ApiError as error:
+            return _failed(command, error)
+
+    def _run(self, command: Command, prefix: str) -> Outcome:
+        match command:
+            case HandOver():
+                return self._hand_over(command, command.instance_id, command.pool, command.scope, prefix)
+            case Tag():
+                self._cloud.tag(command.instance_id, command.key, command.value)
+                return Outcome(command, Result.DONE, instance_id=command.instance_id)
+            case Drain():
+                return self._drain(command)
+            case Deregister():
+                removal = self._github.remove_runner(command.scope, command.runner_id)
+                result = Result.BUSY if removal is Removal.BUSY else Result.DONE
+                return Outcome(command, result, removal.value, runner_name=command.runner_name)
+            case Terminate():
+                return self._terminate(command)
+            case DeleteParameter():
+                self._cloud.delete_parameters((command.name,))
+                return Outcome(command, Result.DONE)
+            case Launch():
+                raise AssertionError("launches run as a block")
+            case _:
+                assert_never(command)
+
+    # --- ending --------------------------------------------------------------------------------
+
+    def _drain(self, command: Drain) -> Outcome:
+        self._cloud.tag(command.instance_id, "draining-since", _stamp(self._github))
+        removal = self._github.remove_runner(command.scope, command.runner_id)
+        if removal is not Removal.BUSY:
+            return Outcome(command, Result.DONE, removal.value, command.instance_id, command.runner_name)
+        self._cloud.tag(command.instance_id, "draining-since", None)
+        self._cloud.tag(command.instance_id, "idle-since", None)
+        return Outcome(command, Result.BUSY, "GitHub says it took a job: kept", command.instance_id)
+
+    def _terminate(self, command: Terminate) -> Outcome:
+        if command.runner_id is not None:
+            removal = self._github.remove_runner(command.scope, command.runner_id)
+            if removal is Removal.BUSY and not command.force:
+                return Outcome(command, Result.BUSY, "GitHub says it runs a job: kept", command.instance_id)
+        there = self._cloud.terminate(command.instance_id)
+        self._cloud.delete_parameters((self._cloud.parameter_name(command.instance_id),))
+        detail = "" if there else "already gone"
+        return Outcome(command, Result.DONE, detail, command.instance_id, command.runner_name)
+
+    # --- launching -----------------------------------------------------------------------------
+
+    def _launch_all(self, launches: Sequence[Launch], prefix: str) -> list[Outcome]:
+        """
+        Fill all slots, verify that what EC2 answered is alive, then hand over.
+
+        A replayed token may answer with an instance that has ended since (undocumented for CreateFleet), so
+        every id is looked at once; what is dead goes on to its slot's next link.
+        """
+        settled: dict[int, Outcome] = {}
+        pending = {number: _Attempt(command, command.link) for number, command in enumerate(launches)}
+        while pending:
+            launched: dict[int, tuple[_Attempt, str]] = {}
+            for number, attempt in list(pending.items()):
+                step = self._step(attempt)
+                if isinstance(step, Outcome):
+                    settled[number] = step
+                    del pending[number]
+                    if step.result is Result.DENIED:
+                        settled.update(_skipped(pending, step))
+                        pending.clear()
+                        break
+                elif isinstance(step, str):
+                    launched[number] = (replace(attempt, calls=attempt.calls + 1), step)
+                else:
+                    pending[number] = step
+            dead = self._dead(tuple(instance_id for _, instance_id in launched.values()))
+            for number, (attempt, instance_id) in launched.items():
+                if instance_id in dead:
+                    pending[number] = replace(attempt, link=attempt.link + 1)
+                    continue
+                pending.pop(number, None)
+                settled[number] = self._introduce(attempt, instance_id, prefix)
+        return [settled[number] for number in sorted(settled)]
+
+    def _step(self, attempt: _Attempt) -> _Attempt | Outcome | str:
+        """One launch call: an instance id, an outcome, or how to go on."""
+        command, calls = attempt.command, attempt.calls + 1
+        if self._stopping():
+            return Outcome(command, Result.SKIPPED, "the tick is being stopped; the next one goes on")
+        if calls > MAX_CALLS_PER_SLOT:
+            detail = f"{MAX_CALLS_PER_SLOT} links of the slot are spent already; the next tick goes on from there"
+            return Outcome(command, Result.SKIPPED, detail, link=attempt.link)
+        try:
+            answer = self._cloud.launch(command.pool, command.slot, attempt.link, command.markets[attempt.market])
+        except ApiError as error:
+            return replace(_failed(command, error), link=attempt.link)
+        return _next_step(attempt, answer)
+
+    def _dead(self, instance_ids: tuple[str, ...]) -> frozenset[str]:
+        try:
+            states = self._cloud.states(instance_ids)
+        except ApiError:
+            return frozenset()  # not known to be dead: the hand-over is harmless to a dead one
+        return frozenset(instance_id for instance_id, state in states.items() if not state.alive)
+
+    def _introduce(self, attempt: _Attempt, instance_id: str, prefix: str) -> Outcome:
+        command = attempt.command
+        try:
+            outcome = self._hand_over(command, instance_id, command.pool, command.scope, prefix)
+        except ApiError as error:
+            failed = _failed(command, error)
+            detail = f"{instance_id} runs, but its secret could not be handed over: {failed.detail}"
+            outcome = replace(failed, detail=detail, instance_id=instance_id)
+        return replace(outcome, link=attempt.link)
+
+    # --- hand-over -----------------------------------------------------------------------------
+
+    def _hand_over(
+        self, command: Launch | HandOver, instance_id: str, pool_name: str, scope: Scope, prefix: str
+    ) -> Outcome:
+        pool = self._config.pool(pool_name)
+        if pool is None:
+            raise ValueError(f"no pool {pool_name}")
+        name = prefix + instance_id
+        group = self._config.runner_group if "/" not in scope else None
+        try:
+            secret = self._mint(pool, scope, name, group)
+        except NameTaken:
+            return Outcome(command, Result.TAKEN, "another tick is handing it over", instance_id, name)
+        self._mask(secret.value)
+        try:
+            ours = self._cloud.put_parameter(
+                instance_id, self._letter(pool, scope, name, group, secret), scope, secret.runner_id
+            )
+        except ApiError:
+            self._take_back(scope, secret)
+            raise
+        if not ours:
+            self._take_back(scope, secret)
+            return Outcome(command, Result.TAKEN, "another tick has handed it over", instance_id, name)
+        self._cloud.tag(instance_id, "scope", scope)
+        return Outcome(command, Result.DONE, f"handed over to {scope}", instance_id, name)
+
+    def _mint(self, pool: Pool, scope: Scope, name: str, group: str | None) -> Secret:
+        if pool.registration is Registration.JIT:
+            return self._github.jit_secret(scope, name, pool.labels, group)
+        return self._github.token_secret(scope)
+
+    def _take_back(self, scope: Scope, secret: Secret) -> None:
+        """Delete the record that was minted here and will not be used; if that fails it is swept as a ghost."""
+        if secret.runner_id is None:
+            return
+        try:
+            self._github.remove_runner(scope, secret.runner_id)
+        except ApiError:
+            return
+
+    def _letter(self, pool: Pool, scope: Scope, name: str, group: str | None, secret: Secret) -> str:
+        """The parameter's value (docs/parameter.schema.json)."""
+        # min_idle and reuse want a runner to wait for long: the machine has no idle limit of its own there (D6).
+        waits = bool(pool.min_idle) or not pool.ephemeral
+        return json.dumps(
+            {
+                "v": 1,
+                "registration": pool.registration.value,
+                "url": self._github.registration_url(scope),
+                "name": name,
+                "labels": list(pool.labels),
+                "group": group,
+                "ephemeral": pool.ephemeral,
+                "secret": secret.value,
+                "limits": {
+                    "boot_timeout": int(pool.boot_timeout.total_seconds()),
+                    "idle_timeout": None if waits else int(pool.idle_timeout.total_seconds()),
+                    "max_lifetime": int(pool.max_lifetime.total_seconds()),
+                },
+            },
+            separators=(",", ":"),
+        )
+
+
+def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | str:
+    command, calls = attempt.command, attempt.calls + 1
+    match answer.kind:
+        case LaunchKind.LAUNCHED:
+            return answer.instance_id
+        case LaunchKind.DEAD:
+            return replace(attempt, link=attempt.link + 1, calls=calls)
+        case LaunchKind.NO_CAPACITY:
+            detail = "; ".join(
+                filter(None, (attempt.detail, f"{command.markets[attempt.market].value}: {answer.detail}"))
+            )
+            if attempt.market + 1 < len(command.markets):
+                return replace(attempt, link=attempt.link + 1, market=attempt.market + 1, calls=calls, detail=detail)
+            # An instant fleet that launched nothing leaves its token spent (runs-on#251): on to the next link.
+            return Outcome(command, Result.NO_CAPACITY, detail, link=attempt.link + 1)
+        case LaunchKind.MISMATCH:
+            return Outcome(command, Result.TAKEN, answer.detail, link=attempt.link)
+        case LaunchKind.THROTTLED:
+            return Outcome(command, Result.SKIPPED, answer.detail, link=attempt.link)
+        case LaunchKind.REFUSED:
+            # Whether a refused call spends its token is not documented; a new link costs nothing.
+            return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link + 1)
+        case _:
+            assert_never(answer.kind)
+
+
+def _skipped(pending: dict[int, _Attempt], denied: Outcome) -> dict[int, Outcome]:
+    detail = f"not tried after a refusal: {denied.detail}"
+    return {number: Outcome(attempt.command, Result.SKIPPED, detail) for number, attempt in pending.items()}
+
+
+def _failed(command: Command, error: ApiError) -> Outcome:
+    if isinstance(error, Denied):
+        return Outcome(command, Result.DENIED, str(error), remedy=error.remedy)
+    return Outcome(command, Result.FAILED, str(error))
+
+
+def _stamp(github: GitHub) -> str:
+    return github.now().strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,340 @@
+"""EC2 and SSM as the tick needs them, through boto3. Knows nothing of policy."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scaler.aws_errors import answer_for, fleet_answer, refusal
+from scaler.config import Config, Pool
+from scaler.model import (
+    Instance,
+    InstanceState,
+    LaunchAnswer,
+    LaunchKind,
+    Market,
+    Parameter,
+    Scope,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ssm import SSMClient
+
+TAG = "runner-scaler:"
+STANDARD_TIER_BYTES = 4096
+"""A standard parameter holds 4 KB, an advanced one 8 KB (AWS docs: parameter tiers); a JIT secret is about 4 KB."""
+LIVE = [state.value for state in InstanceState if state.alive]
+
+
+class AwsApi:
+    """The port `model.Cloud` over EC2 and SSM of one region."""
+
+    def __init__(self, config: Config, session: boto3.Session) -> None:
+        """Work for one fleet, with the session's credentials. Nothing is asked yet."""
+        self._config = config
+        self._session = session
+        self._path = f"/runner-scaler/{config.fleet}/"
+        self._tick = uuid.uuid4().hex[:12]
+        self._lock = threading.Lock()
+        self._date: datetime | None = None
+        self._loaded: str | None = None
+
+    @cached_property
+    def _ec2(self) -> EC2Client:
+        client: EC2Client = self._client("ec2")
+        return client
+
+    @cached_property
+    def _ssm(self) -> SSMClient:
+        client: SSMClient = self._client("ssm")
+        return client
+
+    def _client(self, service: Any) -> Any:
+        settings = BotoConfig(
+            region_name=self._config.region,
+            connect_timeout=10,
+            read_timeout=30,
+            retries={"mode": "standard", "max_attempts": 3},
+        )
+        client = self._session.client(service, config=settings)
+        client.meta.events.register("after-call", self._note_date)
+        return client
+
+    def _note_date(self, http_response: Any, **_: Any) -> None:
+        header = http_response.headers.get("date")
+        if header:
+            date = parsedate_to_datetime(header)
+            with self._lock:
+                self._date = max(self._date or date, date)
+
+    # --- EC2 -----------------------------------------------------------------------------------
+
+    def now(self) -> datetime | None:
+        """AWS's clock: its newest `Date` header."""
+        return self._date
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Every living instance that bears the fleet's tag, over all pages."""
+        filters = [
+            {"Name": f"tag:{TAG}fleet", "Values": [self._config.fleet]},
+            {"Name": "instance-state-name", "Values": LIVE},
+        ]
+        return tuple(_instance(row) for row in self._describe(Filters=filters, MaxResults=1000))
+
+    def instance(self, instance_id: str) -> tuple[Instance, str] | None:
+        """One instance, whoever owns it, with the fleet its tag names."""
+        rows = list(self._describe(Filters=[{"Name": "instance-id", "Values": [instance_id]}]))
+        if not rows:
+            return None
+        return _instance(rows[0]), _tags(rows[0]).get("fleet", "")
+
+    def states(self, instance_ids: tuple[str, ...]) -> Mapping[str, InstanceState]:
+        """States by id. Asked by filter: an id that is not there yet would fail a call by InstanceIds."""
+        if not instance_ids:
+            return {}
+        rows = self._describe(Filters=[{"Name": "instance-id", "Values": list(instance_ids)}])
+        return {row["InstanceId"]: InstanceState(row["State"]["Name"]) for row in rows}
+
+    def _describe(self, **asked: Any) -> Iterator[Any]:
+        with _translated("ec2:DescribeInstances"):
+            for page in self._ec2.get_paginator("describe_instances").paginate(**asked):
+                for reservation in page["Reservations"]:
+                    yield from reservation["Instances"]
+
+    def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
+        """
+        One CreateFleet call of type instant for one instance, under the client token of the slot's link.
+
+        All launch parameters are the pool's and the market's: nothing of a job is in them, so that two
+        ticks that fill one slot ask for the same and get the same instance (D3).
+        """
+        entry = self._config.pool(pool)
+        if entry is None:
+            raise ValueError(f"no pool {pool}")
+        try:
+            answer = self._ec2.create_fleet(**self._fleet_request(entry, slot, link, market))
+        except ClientError as error:
+            known = answer_for(error)
+            if known is None:
+                raise refusal("ec2:CreateFleet", error) from error
+            return known
+        except BotoCoreError as error:
+            raise Unavailable(f"AWS: ec2:CreateFleet: no answer ({type(error).__name__})") from error
+        ids = [i for row in answer.get("Instances", []) for i in row.get("InstanceIds", [])]
+        return LaunchAnswer(LaunchKind.LAUNCHED, ids[0]) if ids else fleet_answer(answer.get("Errors", []))
+
+    def _fleet_request(self, pool: Pool, slot: int, link: int, market: Market) -> dict[str, Any]:
+        template = pool.launch_template
+        named = {"LaunchTemplateId": template.id} if template.id else {"LaunchTemplateName": template.name}
+        overrides = [
+            {
+                **({"InstanceType": kind} if kind else {}),
+                **({"SubnetId": subnet} if subnet else {}),
+                **({"Priority": float(rank)} if kind else {}),
+            }
+            for rank, kind in enumerate(pool.instance_types or ("",))
+            for subnet in pool.subnets or ("",)
+        ]
+        tags = {
+            **self._config.tags,
+            "Name": f"{self._config.fleet}-{pool.name}-{slot}",
+            f"{TAG}fleet": self._config.fleet,
+            f"{TAG}pool": pool.name,
+            f"{TAG}slot": str(slot),
+        }
+        return {
+            "Type": "instant",
+            "ClientToken": client_token(self._config.fleet, pool.name, slot, link),
+            "LaunchTemplateConfigs": [
+                {
+                    "LaunchTemplateSpecification": {**named, "Version": template.version},
+                    **({"Overrides": overrides} if any(overrides) else {}),
+                }
+            ],
+            "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": market.value},
+            # The instance types stand in order of preference, on either market.
+            **(
+                {"SpotOptions": {"AllocationStrategy": "capacity-optimized-prioritized"}}
+                if market is Market.SPOT
+                else {"OnDemandOptions": {"AllocationStrategy": "prioritized"}}
+            ),
+            "TagSpecifications": [
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": key, "Value": value} for key, value in sorted(tags.items())],
+                }
+            ],
+        }
+
+    def terminate(self, instance_id: str) -> bool:
+        """End one instance; one id a call, since one bad id fails a whole call."""
+        try:
+            self._ec2.terminate_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "InvalidInstanceID.NotFound":
+                return False
+            raise refusal("ec2:TerminateInstances", error) from error
+        except BotoCoreError as error:
+            raise Unavailable(f"AWS: ec2:TerminateInstances: no answer ({type(error).__name__})") from error
+        return True
+
+    def tag(self, instance_id: str, key: str, value: str | None) -> None:
+        """Set or remove `runner-scaler:<key>` on one instance."""
+        with _translated("ec2:CreateTags" if value is not None else "ec2:DeleteTags"):
+            if value is None:
+                self._ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": TAG + key}])
+            else:
+                self._ec2.create_tags(Resources=[instance_id], Tags=[{"Key": TAG + key, "Value": value}])
+
+    # --- SSM -----------------------------------------------------------------------------------
+
+    def parameter_name(self, instance_id: str) -> str:
+        """`/runner-scaler/<fleet>/<instance-id>`."""
+        return self._path + instance_id
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The instances' parameters below the fleet's path; metadata alone, no values."""
+        filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [self._path]}]
+        return tuple(
+            Parameter(
+                row["Name"],
+                row["Name"].removeprefix(self._path),
+                row["LastModifiedDate"].astimezone(UTC),
+                _described(row.get("Description", "")).get("scope", ""),
+            )
+            for row in self._describe_parameters(filters)
+            if row["Name"].startswith(self._path + "i-")
+        )
+
+    def _describe_parameters(self, filters: list[Any]) -> Iterator[Any]:
+        with _translated("ssm:DescribeParameters"):
+            pages = self._ssm.get_paginator("describe_parameters").paginate(
+                ParameterFilters=filters, PaginationConfig={"PageSize": 50}
+            )
+            for page in pages:
+                yield from page["Parameters"]
+
+    def put_parameter(self, instance_id: str, value: str, scope: Scope, runner_id: int | None) -> bool:
+        """Put once, never overwrite. A put whose answer was lost is known by its description."""
+        name = self.parameter_name(instance_id)
+        description = f"scope={scope} runner={runner_id or '-'} tick={self._tick}"
+        try:
+            with _translated("ssm:PutParameter"):
+                self._ssm.put_parameter(
+                    Name=name,
+                    Value=value,
+                    Description=description,
+                    Type="SecureString",
+                    Tier="Advanced" if len(value.encode()) > STANDARD_TIER_BYTES else "Standard",
+                    Tags=[
+                        {"Key": "InstanceId", "Value": instance_id},
+                        {"Key": f"{TAG}fleet", "Value": self._config.fleet},
+                    ],
+                )
+        except _AlreadyExistsError:
+            found = self._describe_parameters([{"Key": "Name", "Option": "Equals", "Values": [name]}])
+            return any(row.get("Description") == description for row in found)
+        return True
+
+    def delete_parameters(self, names: tuple[str, ...]) -> None:
+        """Delete by tens; missing names are data in the answer, not errors."""
+        for start in range(0, len(names), 10):
+            with _translated("ssm:DeleteParameters"):
+                self._ssm.delete_parameters(Names=list(names[start : start + 10]))
+
+    def load_state(self) -> str | None:
+        """The state parameter's value, None if there is none yet."""
+        try:
+            with _translated("ssm:GetParameter"):
+                value = self._ssm.get_parameter(Name=f"{self._path}state")["Parameter"].get("Value")
+        except _NotThereError:
+            return None
+        self._loaded = value
+        return value
+
+    def save_state(self, value: str) -> None:
+        """Overwrite the state parameter, if it changed."""
+        if value == self._loaded:
+            return
+        with _translated("ssm:PutParameter"):
+            self._ssm.put_parameter(Name=f"{self._path}state", Value=value, Type="String", Overwrite=True)
+        self._loaded = value
+
+
+def client_token(fleet: str, pool: str, slot: int, link: int) -> str:
+    """`H(fleet, pool, slot, k)`: 64 ASCII characters, EC2's limit."""
+    return hashlib.sha256("\0".join((fleet, pool, str(slot), str(link))).encode()).hexdigest()
+
+
+def runner_prefix(fleet: str, account: str, region: str) -> str:
+    """`<fleet>-<h6>-`: two fleets of one name never take each other's runners for ghosts."""
+    digest = hashlib.sha256(f"{account}\x00{region}\x00{fleet}".encode()).hexdigest()
+    return f"{fleet}-{digest[:6]}-"
+
+
+class _AlreadyExistsError(Exception):
+    pass
+
+
+class _NotThereError(Exception):
+    pass
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "ParameterAlreadyExists":
+            raise _AlreadyExistsError from error
+        if code == "ParameterNotFound":
+            raise _NotThereError from error
+        raise refusal(action, error) from error
+    except BotoCoreError as error:
+        raise Unavailable(f"AWS: {action}: no answer ({type(error).__name__})") from error
+
+
+def _tags(row: Any) -> dict[str, str]:
+    return {tag["Key"].removeprefix(TAG): tag["Value"] for tag in row.get("Tags", []) if tag["Key"].startswith(TAG)}
+
+
+def _described(description: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in description.split() if "=" in part)
+
+
+def _time(value: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC) if value else None
+    except ValueError:
+        return None
+
+
+def _instance(row: Any) -> Instance:
+    tags = _tags(row)
+    return Instance(
+        id=row["InstanceId"],
+        pool=tags.get("pool", ""),
+        slot=int(tags["slot"]) if tags.get("slot", "").isdigit() else None,
+        state=InstanceState(row["State"]["Name"]),
+        launched_at=row["LaunchTime"].astimezone(UTC),
+        type=row.get("InstanceType", ""),
+        market=Market.SPOT if row.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND,
+        scope=tags.get("scope"),
+        idle_since=_time(tags.get("idle-since")),
+        draining_since=_time(tags.get("draining-since")),
+        hold="hold" in tags,
+    )

@@ -1,0 +1,102 @@
+"""What AWS's error codes mean for us, and what to do about each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from scaler.model import ApiError, Denied, LaunchAnswer, LaunchKind, Unavailable
+
+CAPACITY = frozenset(
+    {
+        "InsufficientInstanceCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "InsufficientHostCapacity",
+        "InsufficientReservedInstanceCapacity",
+        "UnfulfillableCapacity",
+        "Unsupported",
+        "SpotMaxPriceTooLow",
+        "MaxSpotInstanceCountExceeded",
+        "VcpuLimitExceeded",
+        "InstanceLimitExceeded",
+    }
+)
+"""Another type, zone or market may do (AWS docs: EC2 error codes)."""
+QUOTA = {
+    "MaxSpotInstanceCountExceeded": "raise the quota of Spot Instance Requests for this instance family",
+    "VcpuLimitExceeded": "raise the quota of vCPUs for this instance family (Service Quotas, EC2)",
+    "InstanceLimitExceeded": "raise the quota of instances for this instance family (Service Quotas, EC2)",
+}
+THROTTLES = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyUpdates"})
+DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
+CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+    }
+)
+
+
+def code_of(error: ClientError) -> str:
+    """EC2's error code."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def said(error: ClientError) -> str:
+    """What AWS said, on one short line."""
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return " ".join(message.split())[:200]
+
+
+def answer_for(error: ClientError) -> LaunchAnswer | None:
+    """The launch answer that a refused CreateFleet call stands for, or None if it is no answer at all."""
+    code = code_of(error)
+    if code == "IdempotentParameterMismatch":
+        return LaunchAnswer(LaunchKind.MISMATCH, detail="its link was used with other launch parameters")
+    if code == "IdempotentInstanceTerminated":
+        return LaunchAnswer(LaunchKind.DEAD)
+    if code in THROTTLES:
+        return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches")
+    if code in CAPACITY:
+        return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_capacity(code, said(error)))
+    if code.startswith("Invalid") and code not in CREDENTIALS:
+        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)}")
+    return None
+
+
+def fleet_answer(errors: Sequence[Any]) -> LaunchAnswer:
+    """The launch answer of an instant fleet that launched nothing: its token is spent (runs-on#251)."""
+    codes = list(dict.fromkeys(str(row.get("ErrorCode", "")) for row in errors))
+    details = "; ".join(
+        _capacity(code, next(str(r.get("ErrorMessage", "")) for r in errors if r.get("ErrorCode") == code))
+        for code in codes
+    )
+    if not codes or any(code in CAPACITY for code in codes):
+        return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=details or "EC2 launched nothing and gave no error")
+    if any(code in THROTTLES for code in codes):
+        return LaunchAnswer(LaunchKind.THROTTLED, detail=details)
+    return LaunchAnswer(LaunchKind.REFUSED, detail=details)
+
+
+def _capacity(code: str, message: str) -> str:
+    text = " ".join(message.split())[:160]
+    return f"{code}: {QUOTA[code]}" if code in QUOTA else f"{code}: {text}"
+
+
+def refusal(action: str, error: ClientError) -> ApiError:
+    """The error for a call that failed: what was asked, what AWS said, how to mend it."""
+    code = code_of(error)
+    if code in DENIALS:
+        remedy = f"Allow {action} in the role's policy (docs: what the scaler's role may do)."
+        return Denied(f"AWS: {action}: denied ({said(error)})", remedy)
+    if code in CREDENTIALS:
+        return Denied(f"AWS: {action}: the credentials are not valid ({code}: {said(error)})")
+    return Unavailable(f"AWS: {action}: {code}: {said(error)}")

@@ -1,0 +1,138 @@
+"""
+AWS credentials: the job's own OIDC token exchanged for the role, or whatever the environment holds.
+
+The exchange is done here rather than by another action, so that a watch can refresh it and action.yml needs
+no third party (D12). The token is asked for anew each time, since it lives for minutes only.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import botocore.session
+import requests
+from botocore import UNSIGNED
+from botocore.config import Config as BotoConfig
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scaler.aws_errors import code_of, said
+from scaler.model import Denied, Unavailable
+
+AUDIENCE = "sts.amazonaws.com"
+SESSION_SECONDS = 3600
+
+PERMISSION_REMEDY = """\
+Give the job the permission to ask for its OIDC token:
+    permissions:
+      id-token: write
+      contents: read"""
+
+AMBIENT_REMEDY = """\
+Name a role in config.yaml (aws.role) or the input role-to-assume, and give the job id-token: write;
+or put aws-actions/configure-aws-credentials before this step; or, in a shell, sign in (AWS_PROFILE, …)."""
+
+
+def session_for(role: str | None, region: str, env: Mapping[str, str]) -> boto3.Session:
+    """A session with the role's credentials where the job can have a token for it, else with ambient ones."""
+    url, bearer = env.get("ACTIONS_ID_TOKEN_REQUEST_URL"), env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    if role and url and bearer:
+        exchange = _Exchange(role, region, url, bearer)
+        core = botocore.session.get_session()
+        core._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]  # noqa: SLF001 - botocore's documented way to refresh by own code
+            metadata=exchange(), refresh_using=exchange, method="assume-role-with-web-identity"
+        )
+        return boto3.Session(botocore_session=core, region_name=region)
+    session = boto3.Session(region_name=region)
+    if session.get_credentials() is not None:
+        return session
+    if role and env.get("GITHUB_ACTIONS") == "true":
+        raise Denied(f"AWS: no OIDC token to assume {role} with", PERMISSION_REMEDY)
+    raise Denied("AWS: no credentials found", AMBIENT_REMEDY)
+
+
+def account_of(role: str | None, session: boto3.Session, region: str) -> str:
+    """The account's number: the role's own, or what STS says of ambient credentials."""
+    if role and len(role.split(":")) > 4:
+        return role.split(":")[4]
+    try:
+        return str(session.client("sts", region_name=region).get_caller_identity()["Account"])
+    except ClientError as error:
+        raise Denied(f"AWS: sts:GetCallerIdentity: {code_of(error)}: {said(error)}", AMBIENT_REMEDY) from error
+    except BotoCoreError as error:
+        raise Unavailable(f"AWS: sts:GetCallerIdentity: no answer ({type(error).__name__})") from error
+
+
+class _Exchange:
+    """Called by botocore whenever the credentials are about to expire."""
+
+    def __init__(self, role: str, region: str, url: str, bearer: str) -> None:
+        self._role, self._region, self._url, self._bearer = role, region, url, bearer
+
+    def __call__(self) -> dict[str, Any]:
+        token = self._id_token()
+        sts = boto3.client("sts", region_name=self._region, config=BotoConfig(signature_version=UNSIGNED))
+        try:
+            answer = sts.assume_role_with_web_identity(
+                RoleArn=self._role,
+                RoleSessionName="runner-scaler",
+                WebIdentityToken=token,
+                DurationSeconds=SESSION_SECONDS,
+            )["Credentials"]
+        except ClientError as error:
+            raise Denied(
+                f"AWS: {self._role} does not trust this workflow ({code_of(error)}: {said(error)})",
+                trust_remedy(self._role, _claims(token)),
+            ) from error
+        except BotoCoreError as error:
+            raise Unavailable(f"AWS: sts:AssumeRoleWithWebIdentity: no answer ({type(error).__name__})") from error
+        return {
+            "access_key": answer["AccessKeyId"],
+            "secret_key": answer["SecretAccessKey"],
+            "token": answer["SessionToken"],
+            "expiry_time": answer["Expiration"].isoformat(),
+        }
+
+    def _id_token(self) -> str:
+        """The job's token (docs.github.com: OpenID Connect reference, requesting the JWT)."""
+        try:
+            answer = requests.get(
+                self._url,
+                params={"audience": AUDIENCE},
+                headers={"Authorization": f"bearer {self._bearer}"},
+                timeout=20,
+            )
+            if answer.status_code in (401, 403):
+                raise Denied(f"GitHub: no OIDC token for this job ({answer.status_code})", PERMISSION_REMEDY)
+            answer.raise_for_status()
+            return str(answer.json()["value"])
+        except (requests.RequestException, ValueError, KeyError) as error:
+            raise Unavailable(f"GitHub: no OIDC token for this job ({type(error).__name__})") from error
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The token's claims, for the message alone: nothing is decided by them, so nothing is verified."""
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (ValueError, IndexError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def trust_remedy(role: str, claims: Mapping[str, Any]) -> str:
+    """The trust policy statement that would have let this very job in."""
+    issuer = str(claims.get("iss", "https://token.actions.githubusercontent.com")).removeprefix("https://")
+    account = role.split(":")[4] if len(role.split(":")) > 4 else "<account>"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{issuer}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{issuer}:aud": AUDIENCE, f"{issuer}:sub": claims.get("sub", "<sub>")}},
+    }
+    lines = json.dumps(statement, indent=2)
+    return f"This job's token says sub={claims.get('sub', '?')}. The role's trust policy needs this statement:\n{lines}"

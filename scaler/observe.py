@@ -1,0 +1,214 @@
+"""
+One reading of the world, in the order that makes it safe, as a snapshot that says what it could not see.
+
+Instances first, then runners, then jobs. A machine that registers while we read is seen as an instance and
+as a runner, never as an orphan; a runner that takes a job while we read is named by the job, which is read
+last and outweighs the runner's idle record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from scaler.config import Config, RegisterAt
+from scaler.memory import StateError, decode
+from scaler.model import (
+    ApiError,
+    Cloud,
+    Denied,
+    Down,
+    GitHub,
+    Instance,
+    Job,
+    Memory,
+    Parameter,
+    Queue,
+    Runner,
+    Scope,
+    Snapshot,
+    Unseen,
+    Up,
+    View,
+)
+
+CONNECTIONS = 32
+SKEW = timedelta(minutes=2)
+
+T = TypeVar("T")
+NO_INSTANCES: tuple[Instance, ...] = ()
+NO_RUNNERS: tuple[Runner, ...] = ()
+NO_PARAMETERS: tuple[Parameter, ...] = ()
+
+
+class Observer:
+    """Reads GitHub and AWS for one fleet."""
+
+    def __init__(self, config: Config, github: GitHub, cloud: Cloud, runner_prefix: str) -> None:
+        """`runner_prefix` begins the names of the fleet's runners."""
+        self._config = config
+        self._github = github
+        self._cloud = cloud
+        self._prefix = runner_prefix
+        self._unseen: list[Unseen] = []
+
+    def observe(self, *, deep: bool, known: Memory | None = None) -> tuple[Snapshot, Memory]:
+        """
+        The whole world of the fleet, and the memory (`known`, if the state parameter cannot be read).
+
+        `deep` also looks into runs that wait, for their siblings (D1).
+        """
+        self._unseen = []
+        instances = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
+        parameters = self._ask(View.PARAMETERS, "", self._cloud.parameters, NO_PARAMETERS)
+        memory = self._memory(known)
+        scopes = self._scopes(instances)
+        runners = self._runners(scopes, instances)
+        self._check_group()
+        jobs, public = self._queues(self._repositories(scopes), deep=deep)
+        self._check_emptiness(runners, jobs)
+        self._check_clocks()
+        return (
+            Snapshot(
+                now=self._github.now(),
+                runner_prefix=self._prefix,
+                jobs=jobs,
+                runners=tuple(runner for each in runners.values() for runner in each),
+                instances=instances,
+                parameters=parameters,
+                unseen=tuple(self._unseen),
+                public=public,
+            ),
+            memory,
+        )
+
+    def observe_for_up(self, asked: Sequence[Up]) -> tuple[Snapshot, Memory]:
+        """What a launch by hand needs: the instances and the memory."""
+        self._unseen = []
+        instances = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
+        memory = self._memory(None)
+        now = self._github.now()
+        self._check_clocks()
+        return Snapshot(now, self._prefix, instances=instances, unseen=tuple(self._unseen), asked=tuple(asked)), memory
+
+    def observe_for_down(self, asked: Sequence[Down]) -> tuple[Snapshot, Memory]:
+        """What an end by hand needs: those instances, whoever owns them, and what their runners do."""
+        self._unseen = []
+        ours, strangers = [], set()
+        for ask in asked:
+            found = self._ask(View.INSTANCES, "", partial(self._cloud.instance, ask.instance_id), None)
+            if found is not None and found[1] == self._config.fleet and found[0].state.alive:
+                ours.append(found[0])
+            elif found is not None and found[1] != self._config.fleet:
+                strangers.add(ask.instance_id)
+        scopes = [instance.scope for instance in ours if instance.scope] if all(i.scope for i in ours) else None
+        watched = self._scopes(ours) if scopes is None else dict.fromkeys(scopes)
+        runners = self._runners(list(watched), ours) if ours else {}
+        jobs, public = self._queues(self._repositories(watched), deep=False) if ours else ((), frozenset())
+        snapshot = Snapshot(
+            now=self._github.now(),
+            runner_prefix=self._prefix,
+            jobs=jobs,
+            runners=tuple(runner for each in runners.values() for runner in each),
+            instances=tuple(ours),
+            unseen=tuple(self._unseen),
+            public=public,
+            asked=tuple(asked),
+            strangers=frozenset(strangers),
+        )
+        return snapshot, Memory()
+
+    # --- the parts -----------------------------------------------------------------------------
+
+    def _ask(self, view: View, scope: Scope, question: Callable[[], T], otherwise: T) -> T:
+        try:
+            return question()
+        except Denied as error:
+            self._unseen.append(Unseen(view, scope, str(error), denied=True, remedy=error.remedy))
+        except ApiError as error:
+            self._unseen.append(Unseen(view, scope, str(error)))
+        return otherwise
+
+    def _memory(self, known: Memory | None) -> Memory:
+        text = self._ask(View.STATE, "", self._cloud.load_state, None)
+        if any(unseen.view is View.STATE for unseen in self._unseen):
+            return known or Memory()
+        try:
+            return decode(text)
+        except StateError:
+            # A broken hint is a lost hint, and is written anew; nothing rests on it (D3).
+            return known or Memory()
+
+    def _scopes(self, instances: Iterable[Instance]) -> list[Scope]:
+        """Where runners of ours may be: the config's scopes, and those an instance still bears as its tag."""
+        configured = [self._config.scope_of(repository) for repository in self._config.repositories]
+        return list(dict.fromkeys([*configured, *(i.scope for i in instances if i.scope)]))
+
+    def _repositories(self, scopes: Iterable[Scope]) -> list[str]:
+        wanted = set(scopes)
+        configured = [r for r in self._config.repositories if self._config.scope_of(r) in wanted]
+        left = [s for s in wanted if "/" in s and s not in configured]
+        return [*configured, *sorted(left)]
+
+    def _runners(self, scopes: Sequence[Scope], instances: Iterable[Instance]) -> dict[Scope, tuple[Runner, ...]]:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            found = pool.map(lambda s: self._ask(View.RUNNERS, s, lambda: self._github.runners(s), NO_RUNNERS), scopes)
+            runners = dict(zip(scopes, found, strict=True))
+        for scope in scopes:
+            registered = [i for i in instances if i.scope == scope and i.idle_since and not i.draining_since]
+            if registered and not runners[scope]:
+                why = f"GitHub lists no runner at all, but that of {registered[0].id} was seen idle: not believed"
+                self._unseen.append(Unseen(View.RUNNERS, scope, why))
+            if "/" not in scope and scope not in {self._config.scope_of(r) for r in self._config.repositories}:
+                why = "registered at an organization that config.yaml does not name any more: its jobs are not seen"
+                self._unseen.append(Unseen(View.RUNNERS, scope, why))
+        return runners
+
+    def _check_group(self) -> None:
+        """Organization-wide runners may run jobs we do not see, unless their group serves our repositories alone."""
+        organization = self._config.organization
+        if self._config.register_at is not RegisterAt.ORGANIZATION or organization is None:
+            return
+        group = self._config.runner_group or "Default"
+        served: frozenset[str] | None = frozenset()
+        served = self._ask(
+            View.GROUP, organization, lambda: self._github.group_repositories(organization, group), served
+        )
+        strangers = served - {r.lower() for r in self._config.repositories} if served is not None else None
+        if strangers is None or strangers:
+            whom = "every repository" if strangers is None else ", ".join(sorted(strangers)[:3])
+            why = f'runner group "{group}" also serves {whom}: jobs there are not seen, so nothing is scaled down'
+            self._unseen.append(Unseen(View.GROUP, organization, why))
+
+    def _queues(self, repositories: Sequence[str], *, deep: bool) -> tuple[tuple[Job, ...], frozenset[str]]:
+        def ask(repository: str) -> Queue:
+            nothing = Queue(())
+            return self._ask(View.QUEUE, repository, lambda: self._github.queue(repository, deep=deep), nothing)
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            queues = list(pool.map(ask, repositories))
+        for repository, queue in zip(repositories, queues, strict=True):
+            if not queue.complete:
+                why = "GitHub's run list ends at 1,000 results: there are at least these jobs"
+                self._unseen.append(Unseen(View.QUEUE, repository, why))
+        jobs = tuple(job for queue in queues for job in queue.jobs)
+        public = frozenset(r for r, queue in zip(repositories, queues, strict=True) if queue.public)
+        return jobs, public
+
+    def _check_emptiness(self, runners: dict[Scope, tuple[Runner, ...]], jobs: Iterable[Job]) -> None:
+        """A running job that names a runner of ours contradicts a list without any."""
+        for job in jobs:
+            scope = self._config.scope_of(job.repository)
+            named = job.runner_name or ""
+            if named.startswith(self._prefix) and scope in runners and not runners[scope]:
+                why = f'GitHub lists no runner at all, but "{job.name}" runs on {named}: not believed'
+                self._unseen.append(Unseen(View.RUNNERS, scope, why))
+
+    def _check_clocks(self) -> None:
+        aws = self._cloud.now()
+        if aws is not None and abs(aws - self._github.now()) > SKEW:
+            why = f"GitHub's clock and AWS's are {abs(aws - self._github.now())} apart: no age can be trusted"
+            self._unseen.append(Unseen(View.CLOCK, "", why))

@@ -1,0 +1,64 @@
+"""Where words leave the process: standard output, and GitHub's workflow commands and files when run there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scaler.problem import Problem, Severity
+
+
+class Publisher:
+    """Prints for people; inside GitHub Actions also masks, annotates, and writes outputs and the job summary."""
+
+    def __init__(self, env: Mapping[str, str], *, to_stderr: bool = False) -> None:
+        """With `to_stderr`, standard output is left to a JSON document."""
+        self._in_actions = env.get("GITHUB_ACTIONS") == "true"
+        self._outputs = self._in_actions and bool(env.get("GITHUB_OUTPUT"))
+        self._summary = env.get("GITHUB_STEP_SUMMARY") or None
+        self._stream = sys.stderr if to_stderr else sys.stdout
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Print lines."""
+        for line in lines:
+            print(line, file=self._stream, flush=True)
+
+    def mask(self, secret: str) -> None:
+        """Have GitHub star a secret in the log from now on. Anywhere else, saying it would be the leak."""
+        if self._in_actions and secret:
+            import github_action_utils as gha  # noqa: PLC0415 - loaded where it is needed: start-up time
+
+            gha.add_mask(secret)
+
+    def problem(self, problem: Problem) -> None:
+        """One line on standard error, and the annotation at its place in the file."""
+        error = problem.severity is Severity.ERROR
+        print(f"{problem.severity.value}: {problem}", file=sys.stderr, flush=True)  # noqa: T201 - one of two places that speak
+        if self._in_actions:
+            import github_action_utils as gha  # noqa: PLC0415
+
+            (gha.error if error else gha.warning)(str(problem), file=problem.file or None, line=problem.line or None)
+
+    def annotate(self, annotations: Sequence[tuple[str, str]]) -> None:
+        """Annotations for a person; outside of Actions, lines on standard error."""
+        for level, text in annotations:
+            if self._in_actions:
+                import github_action_utils as gha  # noqa: PLC0415
+
+                (gha.error if level == "error" else gha.warning)(text)
+            else:
+                print(f"{level}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def summary(self, markdown: str) -> None:
+        """Write the job summary anew: of a watch, the last tick is what counts."""
+        if self._summary:
+            Path(self._summary).write_text(markdown, encoding="utf-8")
+
+    def outputs(self, values: Mapping[str, str]) -> None:
+        """Set the step's outputs."""
+        if self._outputs:
+            import github_action_utils as gha  # noqa: PLC0415
+
+            for name, value in values.items():
+                gha.set_output(name, value)

@@ -1,0 +1,143 @@
+"""The shell around the decision: one tick, a bounded watch of ticks, and a wait for runners to come online."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from scaler.act import Actor
+from scaler.config import Config
+from scaler.decide import decide
+from scaler.model import ApiError, Down, GitHub, Memory, Reason, Scope, Subject, Tick, Up
+from scaler.observe import Observer
+
+DEEP_EVERY = 10
+"""Every tenth tick of a watch, and every single one, also lists waiting, pending and requested runs (D1)."""
+WORK = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING})
+MOVING = frozenset({Reason.BOOTING, Reason.NO_SCOPE, Reason.IDLE, Reason.WANTED, Reason.SURPLUS, Reason.DRAINING})
+
+
+class Clock(Protocol):
+    """Real time, and a sleep that a signal ends."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the process is asked to stop."""
+
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
+
+
+class RealClock:
+    """The machine's clock. The only place that sleeps."""
+
+    def __init__(self) -> None:
+        """Not stopping yet."""
+        self._stop = threading.Event()
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that long, or until `stop`."""
+        self._stop.wait(max(seconds, 0))
+
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """End every sleep, now and later. Safe within a signal handler."""
+        self._stop.set()
+
+
+class Reconciler:
+    """Ticks of one fleet. Holds the memory of the last one, in case the state parameter cannot be read."""
+
+    def __init__(self, config: Config, observer: Observer, actor: Actor) -> None:
+        """Everything it needs is built by `__main__`."""
+        self._config = config
+        self._observer = observer
+        self._actor = actor
+        self._memory: Memory | None = None
+
+    def plan(self, *, deep: bool = True) -> Tick:
+        """A tick without its effects."""
+        snapshot, memory = self._observer.observe(deep=deep, known=self._memory)
+        return Tick(snapshot, decide(self._config, snapshot, memory))
+
+    def tick(self, *, deep: bool = True) -> Tick:
+        """Observe, decide, act."""
+        return self._act(self.plan(deep=deep))
+
+    def by_hand(self, asked: Sequence[Up | Down], *, dry: bool = False) -> Tick:
+        """What the button asks for: launches or ends of instances, by the same decision."""
+        ups = [ask for ask in asked if isinstance(ask, Up)]
+        downs = [ask for ask in asked if isinstance(ask, Down)]
+        snapshot, memory = self._observer.observe_for_up(ups) if ups else self._observer.observe_for_down(downs)
+        planned = Tick(snapshot, decide(self._config, snapshot, memory))
+        return planned if dry else self._act(planned)
+
+    def _act(self, planned: Tick) -> Tick:
+        acted = self._actor.act(planned.plan, planned.snapshot)
+        self._memory = acted.memory
+        return Tick(planned.snapshot, planned.plan, acted.outcomes, acted.unseen)
+
+    def watch(
+        self, clock: Clock, run_for: timedelta, every: timedelta, linger: timedelta, on_tick: Callable[[Tick], None]
+    ) -> None:
+        """
+        Tick every `every` until `run_for` is over, or nothing was queued or moving for `linger`.
+
+        The clock starts a tick at a fixed pace; a tick that takes longer than `every` is followed at once.
+        """
+        start = quiet_since = clock.monotonic()
+        number = 0
+        while True:
+            began = clock.monotonic()
+            tick = self.tick(deep=number % DEEP_EVERY == 0)
+            on_tick(tick)
+            number += 1
+            now = clock.monotonic()
+            if not is_quiet(tick):
+                quiet_since = now
+            over = began + every.total_seconds() > start + run_for.total_seconds()
+            if over or now - quiet_since >= linger.total_seconds() or clock.stopping():
+                return
+            clock.sleep(began + every.total_seconds() - now)
+            if clock.stopping():
+                return
+
+
+def is_quiet(tick: Tick) -> bool:
+    """Whether nothing needs the scaler: no job to serve, nothing launched, booting, idle or draining, all seen."""
+    if tick.outcomes or tick.snapshot.unseen or tick.unseen:
+        return False
+    return not any(
+        verdict.reason in (WORK if verdict.subject is Subject.JOB else MOVING) for verdict in tick.plan.verdicts
+    )
+
+
+def wait_online(
+    clock: Clock, github: GitHub, expected: Sequence[tuple[Scope, str]], limit: timedelta
+) -> list[tuple[Scope, str]]:
+    """Wait until the runners are online, at most `limit`; those that are not by then."""
+    deadline = clock.monotonic() + limit.total_seconds()
+    missing = list(expected)
+    while True:
+        try:
+            online = {
+                runner.name for scope in {s for s, _ in missing} for runner in github.runners(scope) if runner.online
+            }
+        except ApiError:
+            online = set()  # unseen is not offline: look again
+        missing = [(scope, name) for scope, name in missing if name not in online]
+        if not missing or clock.stopping() or clock.monotonic() >= deadline:
+            return missing
+        clock.sleep(2)

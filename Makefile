@@ -1,0 +1,76 @@
+# Each target sets up what it needs from the lock files, and does nothing where nothing changed.
+# On a fresh machine: python3 (3.11 or newer) and make. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+DEV := .venv-dev/bin
+# uv's cooldown: a release is taken up a week after it appeared, when a malicious one has been withdrawn.
+COMPILE := $(DEV)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --exclude-newer '7 days'
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## The main job on the embedded GitHub and AWS: no account, no network (ARGS="--help" for more)
+	@scripts/system-packages.sh curl jq
+	@scripts/setup.sh run
+	@.venv/bin/python -P -m scaler demo $(ARGS)
+
+.PHONY: test
+test: dev data ## All tests (ARGS="-k name" for some)
+	@$(DEV)/python -m pytest -n auto $(ARGS)
+
+.PHONY: check
+check: lint types test ## What CI runs: format, linters, types, tests
+
+.PHONY: lint
+lint: dev npm ## Format check, ruff, and the linters of actions and shell
+	@$(DEV)/ruff format --check --quiet . || { echo 'Not formatted: make format'; exit 1; }
+	@$(DEV)/ruff check --quiet .
+	@$(DEV)/python scripts/lint.py
+
+.PHONY: types
+types: dev ## mypy --strict
+	@$(DEV)/mypy
+
+.PHONY: format
+format: dev ## Format Python and shell
+	@$(DEV)/ruff format .
+	@$(DEV)/ruff check --fix --quiet . || true
+	@$(DEV)/shfmt --write scripts packer .ci/run
+
+.PHONY: coverage
+coverage: dev data ## Tests, with the lines and branches they miss (slower)
+	@$(DEV)/coverage erase
+	@$(DEV)/coverage run -m pytest $(ARGS)
+	@$(DEV)/coverage combine --quiet
+	@$(DEV)/coverage report
+
+.PHONY: lock
+lock: dev ## Renew the lock files from pyproject.toml and package.json
+	@$(COMPILE) --upgrade --output-file requirements.txt
+	@$(COMPILE) --upgrade --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+	@npm install --package-lock-only --silent
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf .venv .venv-dev .cache node_modules build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: dev
+dev:
+	@scripts/system-packages.sh curl jq || [[ -z "$${CI:-}" ]]
+	@scripts/setup.sh dev
+
+.PHONY: npm
+npm:
+	@scripts/system-packages.sh node npm || [[ -z "$${CI:-}" ]]
+	@if type -P npm >/dev/null; then scripts/setup.sh npm; fi
+
+# What the tests read that is not ours to commit: GitHub's API description (npm), recorded exchanges (pip).
+.PHONY: data
+data: dev npm
+	@$(DEV)/python -m tests.fetched >/dev/null || [[ -z "$${CI:-}" ]]

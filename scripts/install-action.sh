@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# First step of action.yml: an environment of our own below RUNNER_TEMP, which the runner empties after the job.
+# Prints the path of its Python as the step's output `python`.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/python.sh
+source "${root}/scripts/python.sh"
+
+fail() {
+  echo "::error title=runner-scaler::$1"
+  exit 1
+}
+
+log=$(mktemp "${RUNNER_TEMP:?is not set: this script is a step of the action}/runner-scaler.XXXXXX")
+trap 'rm -f "${log}"' EXIT
+
+python=$(find_python 2>"${log}") || fail "$(<"${log}")"
+
+# One environment for each lock file and Python: `up` and `down` in one job share it.
+key=$({ cat "${root}/requirements.txt" && echo "${python}"; } | cksum | tr -cd '[:digit:]')
+environment=${RUNNER_TEMP}/runner-scaler-${key}
+if [[ ! -e ${environment}/complete ]]; then
+  install_with_pip "${python}" "${environment}" "${root}/requirements.txt" 2>"${log}" || {
+    cat "${log}" >&2
+    fail "The packages of requirements.txt could not be installed: $(tail -n 1 "${log}")"
+  }
+  touch "${environment}/complete"
+fi
+echo "python=${environment}/bin/python" >>"${GITHUB_OUTPUT:?is not set: this script is a step of the action}"

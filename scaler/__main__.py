@@ -57,7 +57,7 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
         return error.code
     clock = RealClock()
     stopped = _stop_on_signals(clock)
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.INFO if inputs.verbose else logging.WARNING, format="%(message)s")
     for sdk in ("boto3", "botocore", "urllib3", "github"):
         # At DEBUG botocore prints whole request bodies, secrets included (RG-60).
         logging.getLogger(sdk).setLevel(logging.WARNING)
@@ -163,7 +163,7 @@ class _Session:
         session = session_for(config.role, config.region, env)
         prefix = runner_prefix(config.fleet, account_of(config.role, session, config.region), config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
-        self._github = GitHubApi(inputs.github_token, inputs.github_api_url)
+        self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock.sleep)
         cloud = AwsApi(config, session)
         actor = Actor(config, self._github, cloud, mask=publisher.mask, stopping=clock.stopping)
         self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 TAG = "runner-scaler:"
 STANDARD_TIER_BYTES = 4096
 """A standard parameter holds 4 KB, an advanced one 8 KB (AWS docs: parameter tiers); a JIT secret is about 4 KB."""
+log = logging.getLogger(__name__)
 LIVE = [state.value for state in InstanceState if state.alive]
 
 
@@ -70,10 +72,12 @@ class AwsApi:
             retries={"mode": "standard", "max_attempts": 3},
         )
         client = self._session.client(service, config=settings)
-        client.meta.events.register("after-call", self._note_date)
+        client.meta.events.register("after-call", self._note_answer)
         return client
 
-    def _note_date(self, http_response: Any, **_: Any) -> None:
+    def _note_answer(self, http_response: Any, model: Any, **_: Any) -> None:
+        # The action's name alone: parameters hold secrets (RG-60).
+        log.info("AWS %s:%s: %s", model.service_model.service_name, model.name, http_response.status_code)
         header = http_response.headers.get("date")
         if header:
             date = parsedate_to_datetime(header)
@@ -148,13 +152,6 @@ class AwsApi:
             for rank, kind in enumerate(pool.instance_types or ("",))
             for subnet in pool.subnets or ("",)
         ]
-        tags = {
-            **self._config.tags,
-            "Name": f"{self._config.fleet}-{pool.name}-{slot}",
-            f"{TAG}fleet": self._config.fleet,
-            f"{TAG}pool": pool.name,
-            f"{TAG}slot": str(slot),
-        }
         return {
             "Type": "instant",
             "ClientToken": client_token(self._config.fleet, pool.name, slot, link),
@@ -174,10 +171,20 @@ class AwsApi:
             "TagSpecifications": [
                 {
                     "ResourceType": "instance",
-                    "Tags": [{"Key": key, "Value": value} for key, value in sorted(tags.items())],
+                    "Tags": self._launch_tags(pool, slot),
                 }
             ],
         }
+
+    def _launch_tags(self, pool: Pool, slot: int) -> list[dict[str, str]]:
+        tags = {
+            **self._config.tags,
+            "Name": f"{self._config.fleet}-{pool.name}-{slot}",
+            f"{TAG}fleet": self._config.fleet,
+            f"{TAG}pool": pool.name,
+            f"{TAG}slot": str(slot),
+        }
+        return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
     def terminate(self, instance_id: str) -> bool:
         """End one instance; one id a call, since one bad id fails a whole call."""

@@ -8,9 +8,9 @@ ours) and sleeps until a rate limit resets. Here only reads and DELETE are repea
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -34,13 +34,14 @@ ACTIVE = ("queued", "in_progress")
 HELD = ("waiting", "pending", "requested")
 
 Answer = tuple[int, dict[str, Any], str]
+log = logging.getLogger(__name__)
 
 
 class GitHubApi:
     """The port `model.GitHub` over REST. Safe to be used by several threads."""
 
-    def __init__(self, token: str, api_url: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`) with a token."""
+    def __init__(self, token: str, api_url: str, sleep: Callable[[float], None]) -> None:
+        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`); `sleep` waits between two attempts."""
         self._api_url = api_url.rstrip("/")
         self._sleep = sleep
         self._requester = Github(
@@ -64,7 +65,9 @@ class GitHubApi:
         """GitHub's clock: the newest `Date` header, asking for the free rate limit if there was none yet."""
         if self._date is None:
             self._read("/rate_limit", {})
-        return self._date or datetime.now(UTC)
+        if self._date is None:
+            raise Unavailable("GitHub: its answers have no Date; is a proxy between?")
+        return self._date
 
     def queue(self, repository: str, *, deep: bool) -> Queue:
         """All unfinished jobs of the repository's active runs, in two run lists (five if `deep`)."""
@@ -233,6 +236,7 @@ class GitHubApi:
             return error.status, dict(error.headers or {}), json.dumps(error.data)
         except (requests.RequestException, OSError) as error:
             raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
+        log.info("GitHub %s %s: %s", verb, path, status)
         self._note_date(headers.get("date"))
         return status, headers, text
 

@@ -1,0 +1,270 @@
+"""What was asked for: from a command line, or from the inputs of the action. One result, checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
+
+from scaler.command_line import Answered, Given, Unusable, read_line
+from scaler.input_values import api_url, boolean, count, duration, fitting, instance_id, proxy, token
+from scaler.problem import Problem
+from scaler.schema import ARCH, AWS_REGION, AWS_ROLE, POOL_NAME, REPOSITORY_NAME
+from scaler.text import nearest, quoted
+
+__all__ = ["INPUTS", "MODES", "PREFIX", "Answered", "Command", "Input", "InputError", "Inputs", "parse"]
+
+T = TypeVar("T")
+GITHUB: Final = "https://api.github.com"
+
+
+class Command(StrEnum):
+    """What to do."""
+
+    AUTO = "auto"
+    PLAN = "plan"
+    UP = "up"
+    DOWN = "down"
+    STATUS = "status"
+    SCHEMA = "schema"
+    DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """
+    One request, checked as far as it can be without the config.
+
+    `run_for` is None for a single tick, `linger` None for the default, `json` a file to write or "-" for
+    standard output. `role` and `region` override the config. `demo_args` are the demo's own to read.
+    """
+
+    command: Command
+    config_path: Path = Path("config.yaml")
+    arch: str | None = None
+    pool: str | None = None
+    count: int = 1
+    repository: str | None = None
+    wait: bool = False
+    instance_id: str | None = None
+    force: bool = False
+    run_for: timedelta | None = None
+    every: timedelta = timedelta(seconds=15)
+    linger: timedelta | None = None
+    json: str | None = None
+    verbose: bool = False
+    github_token: str = field(default="", repr=False)
+    github_api_url: str = GITHUB
+    role: str | None = None
+    region: str | None = None
+    demo_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of the action: what action.yml declares, and the variable that it is handed over in."""
+
+    name: str
+    env: str
+    description: str
+    default: str
+    modes: tuple[str, ...]
+
+
+PREFIX: Final = "RUNNER_SCALER_"
+MODES: Final = ("auto", "plan", "up", "down", "status")
+"""What the action can do. `schema` and `demo` are for a shell."""
+
+
+def _input(name: str, description: str, default: str = "", modes: tuple[str, ...] = MODES) -> Input:
+    return Input(name, PREFIX + name.upper().replace("-", "_"), description, default, modes)
+
+
+INPUTS: Final = (
+    _input("mode", f"What to do: {', '.join(MODES)}.", "auto"),
+    _input("config", "The config file, in the workspace.", "config.yaml"),
+    _input("arch", "Launch for this architecture: amd64 or arm64.", modes=("up",)),
+    _input("pool", "Launch from this pool, instead of naming an architecture.", modes=("up",)),
+    _input(
+        "repository", "The repository (owner/name) to launch for; needed where the config has several.", "", ("up",)
+    ),
+    _input("count", "How many instances to launch: 1 to 50.", "1", ("up",)),
+    _input("instance-id", "The instance to end.", modes=("down",)),
+    _input("force", "End the instance even while it runs a job: true or false.", "false", ("down",)),
+    _input("wait", "Wait until the runners are online: true or false.", "false", ("up",)),
+    _input("for", "Watch for so long, such as 50m. Empty: one tick.", modes=("auto",)),
+    _input("every", "How often to look during a watch.", "15s", ("auto",)),
+    _input("linger", "End a watch early after so long without work. Empty: idle_timeout + 2 x every.", "", ("auto",)),
+    _input("dry-run", "true turns auto into plan: it says what it would do, and does nothing.", "false", ("auto",)),
+    _input(
+        "github-token",
+        "A token that may manage the runners: of a GitHub App, or a fine-grained one, with administration: write on"
+        " the repositories (or self-hosted runners: write on the organization) and actions: read.",
+    ),
+    _input("github-api-url", "The URL of GitHub's API.", "${{ github.api_url }}"),
+    _input("role-to-assume", "The AWS role to assume through OIDC, instead of the config's."),
+    _input("aws-region", "The AWS region, instead of the config's."),
+)
+"""The action's inputs in order. A test holds action.yml, its env map and the README to this table."""
+
+
+class InputError(Exception):
+    """The request cannot be served as it stands. `code` is 2, or 3 when the only faults are credentials'."""
+
+    def __init__(self, problems: tuple[Problem, ...], code: int = 2, usage: str = "") -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+        self.code = code
+        self.usage = usage
+
+
+def parse(argv: Sequence[str], env: Mapping[str, str]) -> Inputs:
+    """
+    Read a request from the command line (without the program's name) and the environment.
+
+    Raises `InputError` with every problem at once, and `Answered` for --help and --version.
+    """
+    if tuple(argv) == ("action",):
+        return _Request(_from_action(env), env).inputs()
+    try:
+        given = read_line(argv)
+    except Unusable as unusable:
+        problems = tuple(Problem("", None, path, message) for path, message in unusable.problems)
+        raise InputError(problems, usage=unusable.usage) from None
+    return _Request(given, env).inputs()
+
+
+def _from_action(env: Mapping[str, str]) -> Given:
+    """The action's inputs. A composite action hands over each one; empty is how it says "not given"."""
+    values = {each.name: env.get(each.env, "") for each in INPUTS}
+    mode = values["mode"] or "auto"
+    if mode not in MODES:
+        meant = nearest(mode, MODES)
+        message = f"{quoted(mode)} is not {', '.join(MODES)}" + (f"; did you mean {meant}?" if meant else "")
+        raise InputError((Problem("", None, "mode", message),))
+    return Given(mode, values, {})
+
+
+class _Request:
+    """Turns the texts of one request into values, and collects what is wrong with them."""
+
+    def __init__(self, given: Given, env: Mapping[str, str]) -> None:
+        self._given = given
+        self._env = env
+        self._command = Command(given.command)
+        self._in_action = "mode" in given.values
+        self._problems: list[Problem] = []
+        self._bad_credentials: list[Problem] = []
+
+    def inputs(self) -> Inputs:
+        """The whole request. A value that this command has no use for is still read: a slip is told at once."""
+        force, wait = self._flag("force"), self._flag("wait")
+        self._dry_run()
+        result = Inputs(
+            command=self._command,
+            config_path=Path(self._given.values.get("config") or "config.yaml"),
+            arch=self._read("arch", fitting(ARCH)),
+            pool=self._read("pool", fitting(POOL_NAME)),
+            count=self._read("count", count) or 1,
+            repository=self._repository(),
+            wait=wait,
+            instance_id=self._read("instance-id", instance_id),
+            force=force,
+            run_for=self._read("for", duration("1s", "5d")),
+            every=self._read("every", duration("1s", "1h")) or timedelta(seconds=15),
+            linger=self._read("linger", duration("0s", "1d")),
+            json=self._given.values.get("json") or None,
+            verbose=self._flag("verbose"),
+            github_token=self._token(),
+            github_api_url=self._api_url(),
+            role=self._read("role-to-assume", fitting(AWS_ROLE)),
+            region=self._read("aws-region", fitting(AWS_REGION)),
+            demo_args=self._given.rest,
+        )
+        self._target()
+        if problems := (*self._problems, *self._bad_credentials):
+            raise InputError(problems, code=2 if self._problems else 3)
+        return result
+
+    def _read(self, name: str, reader: Callable[[str], T]) -> T | None:
+        text = self._given.values.get(name)
+        return self._checked(self._called(name), text, reader) if text else None
+
+    def _checked(self, called: str, text: str, reader: Callable[[str], T]) -> T | None:
+        try:
+            return reader(text)
+        except ValueError as error:
+            self._error(called, str(error))
+            return None
+
+    def _flag(self, name: str) -> bool:
+        return self._read(name, boolean) or False
+
+    def _called(self, name: str) -> str:
+        """How the input is called where it came from: `--count` on a command line, `count` in the action."""
+        return self._given.names.get(name, name)
+
+    def _error(self, path: str, message: str) -> None:
+        self._problems.append(Problem("", None, path, message))
+
+    def _dry_run(self) -> None:
+        """There is no dry flag behind this line: a dry `auto` is another command."""
+        if self._flag("dry-run"):
+            if self._command in (Command.UP, Command.DOWN):
+                self._error("dry-run", f"mode {self._command} cannot be run dry; use mode plan, or set false")
+            elif self._command is Command.AUTO:
+                self._command = Command.PLAN
+
+    def _target(self) -> None:
+        """What `up` and `down` cannot do without."""
+        given = {name for name in ("arch", "pool", "instance-id") if self._given.values.get(name)}
+        arch, pool, instance = (
+            ("arch", "pool", "instance-id") if self._in_action else ("-a ARCH", "-p POOL", "-i INSTANCE_ID")
+        )
+        if self._command is Command.UP and not {"arch", "pool"} & given:
+            self._error("up", f"what to launch? give {arch} or {pool}")
+        elif self._command is Command.UP and {"arch", "pool"} <= given:
+            self._error("up", f"give {arch} or {pool}, not both")
+        elif self._command is Command.DOWN and "instance-id" not in given:
+            self._error("down", f"which instance? give {instance}")
+
+    def _repository(self) -> str | None:
+        """`--repo`, or GH_REPOSITORY (with or without the owner) and GH_OWNER, as in the original."""
+        if self._command is not Command.UP or self._given.values.get("repository"):
+            return self._read("repository", fitting(REPOSITORY_NAME))
+        owner, name = self._env.get("GH_OWNER", ""), self._env.get("GH_REPOSITORY", "")
+        if not name:
+            return None
+        if "/" not in name and not owner:
+            self._error("GH_REPOSITORY", f"{quoted(name)} has no owner; write owner/name, or set GH_OWNER")
+            return None
+        if "/" in name and owner and name.partition("/")[0].lower() != owner.lower():
+            self._error("GH_OWNER", f"{quoted(owner)} is not the owner in GH_REPOSITORY {quoted(name)}; unset one")
+            return None
+        return self._checked("GH_REPOSITORY", name if "/" in name else f"{owner}/{name}", fitting(REPOSITORY_NAME))
+
+    def _token(self) -> str:
+        if self._command in (Command.SCHEMA, Command.DEMO):
+            return ""
+        found = {"github-token": self._given.values.get("github-token")} if self._in_action else {}
+        found |= {variable: self._env.get(variable) for variable in ("GH_TOKEN", "GITHUB_TOKEN")}
+        called, text = next(((name, text) for name, text in found.items() if text), (next(iter(found)), ""))
+        try:
+            return token(text)
+        except ValueError as error:
+            self._bad_credentials.append(Problem("", None, called, str(error)))
+            return ""
+
+    def _api_url(self) -> str:
+        if self._command in (Command.SCHEMA, Command.DEMO):
+            return GITHUB
+        for variable in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+            if text := self._env.get(variable):
+                self._checked(variable, text, proxy)
+        if text := self._given.values.get("github-api-url"):
+            return self._checked("github-api-url", text, api_url) or GITHUB
+        given = self._env.get("GITHUB_API_URL") or GITHUB
+        return self._checked("GITHUB_API_URL", given, api_url) or GITHUB

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -43,6 +44,8 @@ from scaler.model import (
     View,
 )
 
+LAUNCHERS = 8
+"""CreateFleet calls at once: each takes about a second, and EC2 lets 50 pass before it meters them at 5 a second."""
 MAX_CALLS_PER_SLOT = 16
 """A bound on the walk along a slot's links when the hint to the last one was lost."""
 
@@ -177,27 +180,20 @@ class Actor:
         settled: dict[int, Outcome] = {}
         pending = {number: _Attempt(command, command.link) for number, command in enumerate(launches)}
         while pending:
-            launched: dict[int, tuple[_Attempt, str]] = {}
-            for number, attempt in list(pending.items()):
-                step = self._step(attempt)
-                if isinstance(step, Outcome):
-                    settled[number] = step
-                    del pending[number]
-                    if step.result is Result.DENIED:
-                        settled.update(_skipped(pending, step))
-                        pending.clear()
-                        break
-                elif isinstance(step, str):
-                    launched[number] = (replace(attempt, calls=attempt.calls + 1), step)
-                else:
+            with ThreadPoolExecutor(LAUNCHERS) as pool:
+                steps = dict(zip(pending, pool.map(self._step, pending.values()), strict=True))
+            launched = {number: step for number, step in steps.items() if isinstance(step, str)}
+            dead = self._dead(tuple(launched.values()))
+            for number, step in steps.items():
+                attempt = pending.pop(number)
+                if isinstance(step, _Attempt):
                     pending[number] = step
-            dead = self._dead(tuple(instance_id for _, instance_id in launched.values()))
-            for number, (attempt, instance_id) in launched.items():
-                if instance_id in dead:
-                    pending[number] = replace(attempt, link=attempt.link + 1)
-                    continue
-                pending.pop(number, None)
-                settled[number] = self._introduce(attempt, instance_id, prefix)
+                elif isinstance(step, Outcome):
+                    settled[number] = step
+                elif step in dead:
+                    pending[number] = replace(attempt, link=attempt.link + 1, calls=attempt.calls + 1)
+                else:
+                    settled[number] = self._introduce(attempt, step, prefix)
         return [settled[number] for number in sorted(settled)]
 
     def _step(self, attempt: _Attempt) -> _Attempt | Outcome | str:
@@ -321,11 +317,6 @@ def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | 
             return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link + 1)
         case _:
             assert_never(answer.kind)
-
-
-def _skipped(pending: dict[int, _Attempt], denied: Outcome) -> dict[int, Outcome]:
-    detail = f"not tried after a refusal: {denied.detail}"
-    return {number: Outcome(attempt.command, Result.SKIPPED, detail) for number, attempt in pending.items()}
 
 
 def _failed(command: Command, error: ApiError) -> Outcome:

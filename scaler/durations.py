@@ -12,6 +12,7 @@ PATTERN = r"^(0|[1-9][0-9]{0,6})(s|m|h|d)$"
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNITS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hr": "h", "hour": "h", "day": "d"}
+_UNITS |= {f"{unit}s": letter for unit, letter in _UNITS.items()} | {unit: unit for unit in _SECONDS}
 
 
 def parse(text: str, low: timedelta, high: timedelta) -> timedelta:
@@ -40,10 +41,9 @@ def show(value: timedelta) -> str:
 
 
 def _why_not(text: str, within: str) -> str:
-    tidy = re.fullmatch(r"\s*([0-9]{1,7})\s*([A-Za-z]*?)s?\s*", text, re.ASCII)
-    if tidy and not tidy[2] and not text.strip().endswith("s"):
+    tidy = re.fullmatch(r"\s*([0-9]{1,7})\s*([A-Za-z]*)\s*", text, re.ASCII)
+    if tidy and not tidy[2]:
         return f"{quoted(text)} has no unit; write {int(tidy[1])}m ({within})"
-    unit = tidy and (_UNITS.get(tidy[2].lower()) or tidy[2].lower())
-    if tidy and unit in _SECONDS:
+    if tidy and (unit := _UNITS.get(tidy[2].lower())):
         return f"{quoted(text)} is no duration; write {int(tidy[1])}{unit} ({within})"
     return f"{quoted(text)} is no duration; write a whole number and s, m, h or d, such as 10m ({within})"

@@ -105,7 +105,10 @@ def status(tick: Tick, config: Config) -> list[str]:
         states = Counter(v.reason.value for v in mine)
         said = ", ".join(f"{count} {state}" for state, count in states.items()) or "nothing runs"
         found.append(f"pool {pool.name}: {len(mine)} of {pool.max} ({said})")
-        found += [f"  {v.id} {v.scope} {span(tick.snapshot.now, v.since)} {v.reason.value}: {v.sentence}" for v in mine]
+        found += [
+            f"  {v.id} {v.name or '(no runner)'} {v.scope} {span(tick.snapshot.now, v.since)} {v.reason.value}: {v.sentence}"
+            for v in mine
+        ]
     for verdict in _by_urgency(tick.plan.verdicts):
         if verdict.subject is Subject.JOB and verdict.reason not in NOT_OURS:
             age = span(tick.snapshot.now, verdict.since)

@@ -21,6 +21,7 @@ from scaler.model import (
     Reason,
     Snapshot,
     Subject,
+    Tag,
     Up,
     View,
 )
@@ -59,7 +60,7 @@ def brief(plan: Plan) -> list[str]:
         target = (
             getattr(command, "instance_id", "") or getattr(command, "runner_name", "") or getattr(command, "name", "")
         )
-        key = f" {command.key}={'' if command.value is None else 'now'}" if hasattr(command, "key") else ""
+        key = f" {command.key}={'' if command.value is None else 'now'}" if isinstance(command, Tag) else ""
         force = " force" if getattr(command, "force", False) else ""
         told.append(f"{verb} {target}{key}{force}")
     return told

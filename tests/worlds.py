@@ -105,7 +105,9 @@ def jobs(count: int, *, start: int = 1, **fields: Any) -> Piece:
     return Piece(jobs=tuple(each for n in range(start, start + count) for each in job(n, **fields).jobs))
 
 
-def booting(name: str = "i-1", *, age: str = "1m", scope: str | None = API, slot: int = 0, **fields: Any) -> Piece:
+def booting(
+    name: str = "i-1", *, age: str = "1m", scope: str | None = API, slot: int | None = 0, **fields: Any
+) -> Piece:
     """An instance without a runner."""
     base = Instance(name, "amd64", slot, InstanceState.RUNNING, NOW - span(age), scope=scope)
     return Piece(instances=(replace(base, **fields),))

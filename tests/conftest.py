@@ -1,0 +1,224 @@
+"""The world that end-to-end tests run the real command in, every exchange with GitHub held to its description."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaler.sandbox.github_state import JobSpec
+from scaler.sandbox.sandbox import Sandbox
+from tests.watcher import Watcher, described
+
+__all__ = ["described"]
+
+ROOT = Path(__file__).parents[1]
+ROLE = "arn:aws:iam::111122223333:role/runner-scaler"
+CONFIG = f"""\
+version: 1
+fleet: main
+aws: {{region: us-east-1, role: "{ROLE}"}}
+repositories: [acme/api, acme/web]
+max_runners: 10
+pools:
+  amd64:
+    arch: amd64
+    labels: [self-hosted, linux, x64, acme]
+    launch_template: {{name: runner-amd64, version: 3}}
+    max: 5
+  arm64:
+    arch: arm64
+    labels: [self-hosted, linux, arm64, acme]
+    launch_template: {{name: runner-arm64, version: 3}}
+    max: 5
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished process of the command."""
+
+    code: int
+    out: str
+    err: str
+    outputs: dict[str, str]
+    summary: str
+
+    @property
+    def said(self) -> str:
+        """Everything that it said."""
+        return self.out + self.err
+
+    @property
+    def document(self) -> Any:
+        """What `--json` printed."""
+        return json.loads(self.out)
+
+    def verdicts(self, subject: str) -> dict[str, str]:
+        """From the JSON document: reason by name (of jobs) or id."""
+        rows = [v for v in self.document["verdicts"] if v["subject"] == subject]
+        return {(v["name"] if subject == "job" else v["id"]): v["reason"] for v in rows}
+
+    def commands(self) -> list[str]:
+        """From the JSON document: `launch done`, `terminate busy`."""
+        return [
+            f"{c['command']} {c['outcome']['result']}" if "outcome" in c else c["command"]
+            for c in self.document["commands"]
+        ]
+
+
+class World:
+    """A sandbox and the command that runs in it, as a GitHub-hosted runner would run it."""
+
+    def __init__(self, box: Sandbox, folder: Path) -> None:
+        """The config is the tests' own; `configure` writes another."""
+        self.box = box
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.configure(CONFIG)
+        self.oidc = True
+        self.in_actions = False
+
+    def configure(self, text: str) -> None:
+        """Write config.yaml."""
+        self.config.write_text(text)
+
+    def amend(self, before: str, after: str) -> None:
+        """Change config.yaml in one place."""
+        text = self.config.read_text()
+        assert before in text
+        self.config.write_text(text.replace(before, after, 1))
+
+    def env(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of the command: nothing of ours but the search path."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
+        env |= self.box.env(oidc=self.oidc)
+        if self.in_actions:
+            files = {name: self.folder / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+            for file in files.values():
+                file.write_text("")
+            env |= {"GITHUB_ACTIONS": "true", **{name: str(file) for name, file in files.items()}}
+        return env | dict(extra or {})
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start the command and do not wait for it."""
+        given = ["--config", str(self.config)] if arguments[:1] not in ((), ("action",)) else []
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "scaler", *arguments, *given],
+            env=self.env(env),
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def scaler(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+        """Run the command to its end."""
+        process = self.start(*arguments, env=env)
+        return self.end(process)
+
+    def end(self, process: subprocess.Popen[str]) -> Ran:
+        """What a started command came to."""
+        out, err = process.communicate(timeout=60)
+        outputs, summary = self.folder / "GITHUB_OUTPUT", self.folder / "GITHUB_STEP_SUMMARY"
+        return Ran(
+            process.returncode,
+            out,
+            err,
+            parse_outputs(outputs.read_text()) if outputs.exists() else {},
+            summary.read_text() if summary.exists() else "",
+        )
+
+    def tick(self) -> Ran:
+        """One tick, told as JSON."""
+        return self.scaler("auto", "--json")
+
+    def push(
+        self, *names: str, repository: str = "acme/api", labels: tuple[str, ...] = ("self-hosted", "x64", "acme"), **more: Any
+    ) -> Any:
+        """Queue jobs as one run."""
+        return self.box.github.push(repository, [JobSpec(name=name, labels=labels, **more) for name in names])
+
+    def advance(self, minutes: float) -> None:
+        """Push the clock forward in steps of ten seconds, so that machines can act on the way."""
+        for _ in range(int(minutes * 6)):
+            self.box.clock.advance(10)
+
+    def until(self, met: Callable[[], bool], seconds: float = 30) -> None:
+        """Wait, in real time, until the world is so."""
+        deadline = time.monotonic() + seconds
+        with self.box.clock.lock:
+            while not met():
+                assert time.monotonic() < deadline, "the world did not get there"
+                self.box.clock._changed.wait(0.05)
+
+    def boot(self) -> None:
+        """Let everything that was launched boot, until its runners are online."""
+        alive = [instance.id for instance in self.box.aws.alive()]
+        self.box.clock.advance(5)
+        self.box.clock.advance(15)
+        self.until(lambda: all(any(r.name.endswith(name) for r in self.online()) for name in alive))
+
+    def kill(self, instance_id: str) -> None:
+        """Somebody ends an instance in the console."""
+        with self.box.clock.lock:
+            self.box.aws.ec2.end(instance_id, "api")
+
+    def tag(self, instance_id: str, key: str, value: str) -> None:
+        """Somebody tags an instance in the console."""
+        with self.box.clock.lock:
+            instance = self.box.aws.instance(instance_id)
+            assert instance is not None
+            self.box.aws.ec2.retag(instance_id, {**instance.tags, key: value}, "somebody")
+
+    def online(self) -> list[Any]:
+        """The runners that are online."""
+        return [runner for runner in self.box.github.registered() if runner.online]
+
+    def left(self) -> dict[str, list[str]]:
+        """What is left of ours in the world: nothing, when all went well."""
+        return {
+            "instances": [instance.id for instance in self.box.aws.alive()],
+            "runners": [runner.name for runner in self.box.github.registered()],
+            "parameters": [name for name in self.box.aws.parameter_names() if not name.endswith("/state")],
+        }
+
+
+NOTHING: dict[str, list[str]] = {"instances": [], "runners": [], "parameters": []}
+
+
+def parse_outputs(text: str) -> dict[str, str]:
+    """GITHUB_OUTPUT's grammar: KEY=VALUE, or KEY<<DELIMITER and lines."""
+    found: dict[str, str] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        if "<<" in line and ("=" not in line or line.index("<<") < line.index("=")):
+            key, _, delimiter = line.partition("<<")
+            found[key] = "\n".join(iter(lambda: next(lines), delimiter))
+        else:
+            key, _, value = line.partition("=")
+            found[key] = value
+    return found
+
+
+@pytest.fixture
+def world(tmp_path: Path, described: Watcher) -> Iterator[World]:
+    """A world whose clock stands still but for the test."""
+    with Sandbox(tmp_path / "world", speed=0) as box:
+        box.github_server.observers.append(described)
+        box.github.add_repository("acme/api")
+        box.github.add_repository("acme/web")
+        folder = tmp_path / "checkout"
+        folder.mkdir()
+        # The clock leaps; a runner process needs real time to say that it is still there.
+        box.github.set(patience=10.0)
+        yield World(box, folder)
+        assert box.aws_server.mistakes == []

@@ -1,0 +1,101 @@
+"""The button: `up` and `down` from a shell, on the sandbox."""
+
+from __future__ import annotations
+
+import json
+
+from tests.conftest import NOTHING, World
+
+
+def told(out: str, name: str) -> list[str]:
+    """What the command printed at its end as `name: [..]`."""
+    (line,) = [line for line in out.splitlines() if line.startswith(f"{name}: ")]
+    found: list[str] = json.loads(line.partition(": ")[2])
+    return found
+
+
+def test_up_launches_registers_and_prints_ids_and_labels(world: World) -> None:
+    ran = world.scaler("up", "-a", "arm64", "-n", "2", "--repo", "acme/web")
+    assert ran.code == 0
+    assert sorted(told(ran.out, "instance-ids")) == sorted(i.id for i in world.box.aws.alive())
+    assert told(ran.out, "labels") == ["self-hosted", "linux", "arm64", "acme"]
+    assert {r.scope for r in world.box.github.registered()} == {"acme/web"}
+
+
+def test_up_with_wait_ends_when_the_runner_is_online(world: World) -> None:
+    process = world.start("up", "-p", "amd64", "--repo", "acme/api", "--wait")
+    world.until(lambda: world.box.aws.parameter_names() != [] and world.box.aws.alive() != [])
+    world.boot()
+    ran = world.end(process)
+    assert ran.code == 0
+    assert ": online" in ran.out
+
+
+def test_up_beyond_the_cap_launches_what_fits_and_says_so(world: World) -> None:
+    ran = world.scaler("up", "-p", "amd64", "-n", "7", "--repo", "acme/api")
+    assert ran.code == 5
+    assert len(world.box.aws.alive()) == 5
+    assert "pool amd64 is at max" in ran.out
+
+
+def test_up_names_the_repository_by_the_originals_variables(world: World) -> None:
+    ran = world.scaler("up", "-a", "amd64", env={"GH_OWNER": "acme", "GH_REPOSITORY": "web"})
+    assert ran.code == 0
+    assert {r.scope for r in world.box.github.registered()} == {"acme/web"}
+
+
+def test_up_of_an_arch_that_several_pools_have_names_them(world: World) -> None:
+    world.amend("  arm64:\n    arch: arm64", "  big:\n    arch: amd64")
+    ran = world.scaler("up", "-a", "amd64", "--repo", "acme/api")
+    assert ran.code == 2
+    assert "amd64, big" in ran.err
+    assert world.box.aws.alive() == []
+
+
+def test_up_without_a_repository_says_which_there_are(world: World) -> None:
+    ran = world.scaler("up", "-a", "amd64")
+    assert ran.code == 2
+    assert "acme/api, acme/web" in ran.err
+
+
+def test_down_deregisters_then_terminates(world: World) -> None:
+    (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")
+    ran = world.scaler("down", "-i", instance)
+    assert ran.code == 0
+    assert world.left() == NOTHING
+    order = [entry.what for entry in world.box.journal if entry.what in ("runner.removed", "instance.ending")]
+    assert order == ["runner.removed", "instance.ending"]
+
+
+def test_down_refuses_a_busy_runner_without_force(world: World) -> None:
+    world.push("build", duration=3600)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    (instance,) = world.box.aws.alive()
+    refused = world.scaler("down", "-i", instance.id)
+    assert refused.code == 2
+    assert 'runs "build"' in refused.out
+    assert world.box.aws.alive() != []
+    forced = world.scaler("down", "-i", instance.id, "--force")
+    assert forced.code == 0
+    assert world.box.aws.alive() == []
+
+
+def test_down_refuses_what_is_not_ours(world: World) -> None:
+    world.amend("fleet: main", "fleet: other")
+    (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")
+    world.amend("fleet: other", "fleet: main")
+    ran = world.scaler("down", "-i", instance, "--force")
+    assert ran.code == 2
+    assert "not in this fleet" in ran.out
+    assert world.box.aws.alive() != []
+
+
+def test_down_of_what_is_already_gone_succeeds(world: World) -> None:
+    assert world.scaler("down", "-i", "i-0123456789abcdef0").code == 0
+    (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")
+    world.scaler("down", "-i", instance)
+    again = world.scaler("down", "-i", instance)
+    assert again.code == 0
+    assert "already gone" in again.out

@@ -1,0 +1,243 @@
+"""From a queued job to a runner that did it and is gone: the command as a process, over HTTP, on the sandbox."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import NOTHING, World
+
+
+def test_a_queued_job_gets_a_runner_that_does_it_and_is_gone(world: World) -> None:
+    world.push("build", duration=60)
+    assert world.tick().commands() == ["launch done"]
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.box.clock.advance(60)
+    world.until(lambda: not world.box.aws.alive())
+    (finished,) = world.box.journal.of("job.finished")
+    assert finished.facts["conclusion"] == "success"
+    assert world.left() == NOTHING
+    assert world.tick().commands() == []
+
+
+def test_a_second_tick_launches_nothing_for_the_same_job(world: World) -> None:
+    world.push("build")
+    world.tick()
+    again = world.tick()
+    assert again.commands() == []
+    assert again.verdicts("job") == {"build": "booting runner"}
+    assert len(world.box.aws.alive()) == 1
+
+
+def test_two_ticks_at_once_launch_once_for_one_job(world: World) -> None:
+    """The client token of the slot makes EC2 answer both with one instance; one hand-over gives way."""
+    world.push("build")
+    both = [world.start("auto", "--json") for _ in range(2)]
+    ran = [world.end(process) for process in both]
+    assert [r.code for r in ran] == [0, 0]
+    assert len(world.box.aws.alive()) == 1
+    assert len(world.left()["runners"]) == 1
+    assert len(world.left()["parameters"]) == 1
+
+
+def test_a_token_registration_works_as_well(world: World) -> None:
+    world.amend("    max: 5\n  arm64", "    max: 5\n    registration: token\n  arm64")
+    world.push("build", duration=30)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.box.clock.advance(30)
+    world.until(lambda: not world.box.aws.alive())
+    assert world.left() == NOTHING
+
+
+def test_runners_of_an_organization_serve_all_its_repositories_through_their_group(world: World) -> None:
+    github = world.box.github
+    github.add_organization("umbrella")
+    for name in ("umbrella/a", "umbrella/b"):
+        github.add_repository(name)
+    github.add_group("umbrella", "scaled", visibility="selected", repositories=["umbrella/a", "umbrella/b"])
+    world.amend("repositories: [acme/api, acme/web]", "repositories: [umbrella/a, umbrella/b]")
+    world.amend(
+        "max_runners", "github: {register_at: organization, organization: umbrella, runner_group: scaled}\nmax_runners"
+    )
+    world.push("one", repository="umbrella/a", duration=30)
+    world.push("two", repository="umbrella/b", duration=30)
+    ran = world.tick()
+    assert (ran.code, ran.commands()) == (0, ["launch done", "launch done"])
+    world.boot()
+    world.until(lambda: len(world.box.journal.of("job.started")) == 2)
+    world.box.clock.advance(30)
+    world.until(lambda: not world.box.aws.alive())
+    assert world.left() == NOTHING
+
+
+def test_a_group_that_serves_strangers_is_degraded(world: World) -> None:
+    """Jobs of repositories outside the config are not seen, so their runners may not be ended (design D7)."""
+    world.box.github.add_organization("umbrella")
+    world.box.github.add_repository("umbrella/a")
+    world.amend("repositories: [acme/api, acme/web]", "repositories: [umbrella/a]")
+    world.amend("max_runners", "github: {register_at: organization, organization: umbrella}\nmax_runners")
+    ran = world.scaler("auto")
+    assert ran.code == 4
+    assert 'runner group "Default" also serves every repository' in ran.out
+
+
+def test_each_job_of_a_matrix_counts_once_and_the_pool_bounds_them(world: World) -> None:
+    world.push("test", matrix=tuple("abcdefg"))
+    ran = world.tick()
+    assert ran.commands() == ["launch done"] * 5
+    assert sorted(ran.verdicts("job").values()) == ["launching"] * 5 + ["pool at max"] * 2
+    assert ran.code == 0  # nobody has waited for long
+    world.box.clock.advance(601)
+    assert "pool at max" in world.tick().verdicts("job").values()
+
+
+def test_a_job_that_waited_ten_minutes_for_a_full_pool_gives_exit_5(world: World) -> None:
+    world.amend("    max: 5", "    max: 1")
+    world.push("a", "b", duration=7200)
+    assert world.scaler("auto").code == 0
+    world.advance(11)
+    assert world.scaler("auto").code == 5
+
+
+def test_a_job_that_nobody_serves_is_told_the_nearest_pool(world: World) -> None:
+    world.push("train", labels=("self-hosted", "acme", "gpu"))
+    ran = world.scaler("auto")
+    assert ran.code == 0
+    assert 'no pool: no pool carries all of [acme, gpu, self-hosted]; nearest: pool amd64, which lacks "gpu"' in ran.out
+    assert world.box.aws.alive() == []
+
+
+def test_needs_are_not_counted_before_they_are_ready(world: World) -> None:
+    from scaler.sandbox.github_state import JobSpec
+
+    labels = ("self-hosted", "x64", "acme")
+    jobs = [JobSpec("build", labels, duration=30), JobSpec("deploy", labels, needs=("build",))]
+    world.box.github.push("acme/api", jobs)
+    assert list(world.tick().verdicts("job")) == ["build"]
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.box.clock.advance(30)
+    world.until(lambda: world.box.journal.of("job.finished") != [])
+    assert world.tick().verdicts("job") == {"deploy": "launching"}
+
+
+def test_spot_falls_through_to_on_demand_when_there_is_no_capacity(world: World) -> None:
+    world.amend("    max: 5\n  arm64", "    max: 5\n    market: spot-then-on-demand\n  arm64")
+    world.box.aws.refuse_capacity(market="spot")
+    world.push("build")
+    assert world.tick().commands() == ["launch done"]
+    (instance,) = world.box.aws.alive()
+    assert instance.market == "on-demand"
+
+
+def test_without_any_capacity_the_job_waits_for_the_next_tick(world: World) -> None:
+    rule = world.box.aws.refuse_capacity()
+    world.push("build")
+    ran = world.tick()
+    assert ran.commands() == ["launch no capacity"]
+    assert "InsufficientInstanceCapacity" in ran.out
+    world.box.aws.ec2.capacity.remove(rule)
+    assert world.tick().commands() == ["launch done"]
+
+
+def test_a_launch_whose_answer_was_lost_is_not_launched_again(world: World) -> None:
+    world.box.aws.fail("ec2:CreateFleet", kind="drop-after")
+    world.push("build")
+    assert world.tick().commands() == ["launch done"]
+    assert len(world.box.aws.alive()) == 1
+
+
+def test_a_put_whose_answer_was_lost_is_known_for_its_own(world: World) -> None:
+    world.box.aws.fail("ssm:PutParameter", kind="drop-after")
+    world.push("build")
+    assert world.tick().commands() == ["launch done"]
+    assert len(world.left()["runners"]) == 1
+
+
+@pytest.mark.parametrize("reply", ["error", "dead-id"])
+def test_a_replay_after_the_death_is_a_spent_link(world: World, reply: str) -> None:
+    """What CreateFleet answers to the token of a dead instance is not documented; either answer will do."""
+    world.box.aws.configure({"tokens": {"replay": reply}})
+    world.push("build")
+    world.tick()
+    (first,) = world.box.aws.alive()
+    world.kill(first.id)
+    world.box.clock.advance(30)
+    assert "launch done" in world.tick().commands()
+    (second,) = world.box.aws.alive()
+    assert second.id != first.id
+
+
+@pytest.mark.parametrize("oidc", [True, False], ids=["role by OIDC", "ambient credentials"])
+def test_plan_prints_what_auto_would_do_and_touches_nothing(world: World, *, oidc: bool) -> None:
+    world.oidc = oidc
+    world.push("build")
+    planned = world.scaler("plan", "--json")
+    assert planned.commands() == ["launch"]
+    assert {call.name.partition(":")[2] for call in world.box.aws_server.calls} <= {
+        "AssumeRoleWithWebIdentity",
+        "GetCallerIdentity",
+        "DescribeInstances",
+        "DescribeParameters",
+        "GetParameter",
+    }
+    assert world.left() == NOTHING
+    done = world.tick()
+    assert [c["slot"] for c in planned.document["commands"]] == [c["slot"] for c in done.document["commands"]]
+    assert [v["sentence"] for v in planned.document["verdicts"]] == [v["sentence"] for v in done.document["verdicts"]]
+
+
+def test_status_tells_pools_instances_and_jobs(world: World) -> None:
+    world.push("build")
+    world.tick()
+    ran = world.scaler("status")
+    (instance,) = world.box.aws.alive()
+    assert ran.code == 0
+    assert "pool amd64: 1 of 5 (1 booting)" in ran.out
+    assert "pool arm64: 0 of 5 (nothing runs)" in ran.out
+    assert instance.id in ran.out
+    assert "job build in acme/api" in ran.out
+
+
+def test_the_summary_and_the_outputs_are_written_in_actions(world: World) -> None:
+    world.in_actions = True
+    world.push("build | <b>", repository="acme/web")
+    ran = world.scaler("auto")
+    (instance,) = world.box.aws.alive()
+    assert ran.outputs["instance-ids"] == f'["{instance.id}"]'
+    assert ran.outputs["labels"] == '["self-hosted", "linux", "x64", "acme"]'
+    assert (ran.outputs["queued"], ran.outputs["launched"], ran.outputs["terminated"]) == ("1", "1", "0")
+    assert "#### acme/web" in ran.summary
+    assert "build \\| &lt;b&gt;" in ran.summary
+    assert "**launching**" in ran.summary
+
+
+def test_a_watch_ends_early_when_quiet(world: World) -> None:
+    ran = world.scaler("auto", "--for", "50m", "--every", "1s", "--linger", "1s")
+    assert ran.code == 0
+    assert ran.out.count("0 queued") == 2
+
+
+def test_a_watch_that_is_stopped_ends_cleanly(world: World) -> None:
+    process = world.start("auto", "--for", "50m", "--every", "10s")
+    assert process.stdout is not None
+    assert "0 queued" in process.stdout.readline()
+    process.terminate()
+    assert world.end(process).code == 143
+
+
+def test_the_example_config_is_a_config(world: World) -> None:
+    from tests.conftest import ROOT
+
+    text = (ROOT / "config.example.yaml").read_text()
+    world.configure(
+        text.replace("subnet-0a1b2c3d4e5f60718", "subnet-0a1b2c3d4e5f60001").replace(
+            "subnet-0b2c3d4e5f6071829", "subnet-0b2c3d4e5f6a70002"
+        )
+    )
+    world.push("build")
+    ran = world.tick()
+    assert ran.code == 0
+    assert ran.commands()[0] == "launch done"

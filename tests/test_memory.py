@@ -1,0 +1,73 @@
+"""The memory between ticks: what it keeps, how small it stays, what a broken one means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.memory import LIMIT, StateError, decode, encode, remember
+from scaler.model import Breaker, Launch, Link, Market, Memory, Outcome, Reason, Result
+from tests.worlds import NOW, span
+
+times = st.integers(0, 10**8).map(lambda minutes: NOW.fromtimestamp(minutes * 60, NOW.tzinfo))
+memories = st.builds(
+    Memory,
+    links=st.dictionaries(
+        st.from_regex(r"[a-z0-9-]{1,8}/[0-9]{1,3}", fullmatch=True),
+        st.builds(Link, st.integers(0), times, st.booleans()),
+        max_size=20,
+    ),
+    launches=st.dictionaries(times, st.integers(0, 1000), max_size=60),
+    breakers=st.dictionaries(
+        st.text("abc", max_size=8), st.builds(Breaker, st.integers(0, 9), times, st.none() | times), max_size=4
+    ),
+    ghosts=st.dictionaries(st.text("abc-", max_size=20), times, max_size=4),
+)
+LAUNCH = Launch("amd64", 0, 7, (Market.SPOT,), "acme/api", Reason.LAUNCHING, "")
+
+
+@given(memories)
+def test_what_was_kept_comes_back(memory: Memory) -> None:
+    assert memory == decode(encode(memory))
+
+
+def test_it_fits_into_a_standard_parameter_by_forgetting_the_oldest_links() -> None:
+    links = {f"pool-of-a-long-name/{n}": Link(207_810_000, NOW - span(f"{n}m")) for n in range(500)}
+    text = encode(Memory(links=links))
+    assert len(text) <= LIMIT
+    kept = decode(text).links
+    assert len(kept) > 50
+    assert set(kept) == set(list(links)[: len(kept)])
+
+
+def test_no_parameter_is_no_memory() -> None:
+    assert decode(None) == Memory()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"v": 2}', '{"v":1,"links":{"a/0":[1]}}', "null", '{"v":1,"links":7}']
+)
+def test_what_we_did_not_write_is_no_memory(text: str) -> None:
+    with pytest.raises(StateError):
+        decode(text)
+
+
+def test_a_launch_is_counted_and_its_link_is_kept() -> None:
+    kept = remember(Memory(), [Outcome(LAUNCH, Result.DONE, link=9)], NOW)
+    assert kept.links == {"amd64/0": Link(9, NOW)}
+    assert list(kept.launches.values()) == [1]
+
+
+def test_a_link_asked_again_keeps_the_time_of_its_first_use() -> None:
+    """Or a slot that answers with a mismatch would never be free again."""
+    first = Memory(links={"amd64/0": Link(7, NOW - span("9m"), taken=True)})
+    again = remember(first, [Outcome(LAUNCH, Result.TAKEN, link=7)], NOW)
+    assert again.links == first.links
+
+
+def test_what_another_tick_launched_is_not_counted_again() -> None:
+    kept = remember(Memory(), [Outcome(replace(LAUNCH), Result.TAKEN, link=7)], NOW)
+    assert kept.launches == {}

@@ -1,0 +1,144 @@
+"""What is ended, and what is not: idle runners, orphans, ghosts, left-over parameters, on the sandbox."""
+
+from __future__ import annotations
+
+from scaler.sandbox.github_faults import Fault, FaultKind
+from scaler.sandbox.machine import FaultKind as MachineFaultKind
+from scaler.sandbox.machine import MachineFault
+from tests.conftest import NOTHING, World
+
+REUSED = "    max: 5\n    registration: token\n    ephemeral: false\n  arm64"
+
+
+def idle_world(world: World) -> str:
+    """A runner without an idle limit of its own, which found its job cancelled."""
+    world.amend("    max: 5\n  arm64", REUSED)
+    run = world.push("build")
+    world.tick()
+    world.box.github.cancel(run.id)
+    world.boot()
+    (instance,) = world.box.aws.alive()
+    return instance.id
+
+
+def test_an_idle_runner_goes_after_two_observations_idle_timeout_apart(world: World) -> None:
+    idle = idle_world(world)
+    assert world.tick().verdicts("instance") == {idle: "idle"}
+    world.advance(4)
+    assert world.tick().verdicts("instance") == {idle: "idle"}
+    world.advance(1)
+    assert world.tick().commands() == ["drain done"]
+    world.until(lambda: not world.box.aws.alive())
+    assert world.left() == NOTHING
+    assert world.box.journal.of("instance.ending")[0].facts["by"] == "itself"
+
+
+def test_an_idle_runner_that_takes_a_job_is_kept(world: World) -> None:
+    idle = idle_world(world)
+    world.tick()
+    world.push("again", duration=3600)
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.advance(6)
+    assert world.tick().verdicts("instance") == {idle: "busy"}
+
+
+def test_a_busy_runner_that_github_calls_idle_is_kept(world: World) -> None:
+    """The `busy` flag lies in mid-job (terraform-aws-github-runner#5085); the job that names the runner tells."""
+    idle = idle_world(world)
+    world.push("long", duration=7200)
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    (runner,) = world.online()
+    world.box.github.set(idle_liars={runner.name})
+    for _ in range(3):
+        assert world.tick().verdicts("instance") == {idle: "busy"}
+        world.advance(6)
+    assert world.box.aws.alive() != []
+
+
+def test_a_runner_that_took_a_job_since_it_was_seen_is_kept_by_the_422(world: World) -> None:
+    """DELETE is the lock: GitHub refuses it for a busy runner (docs: REST, self-hosted runners)."""
+    idle = idle_world(world)
+    world.tick()
+    world.advance(6)
+    world.box.github.fault(Fault(FaultKind.STATUS, path="/actions/runners/", method="DELETE", value=422))
+    assert world.tick().commands() == ["drain busy"]
+    tags = world.box.aws.instance(idle).tags  # type: ignore[union-attr]
+    assert "runner-scaler:draining-since" not in tags
+    assert "runner-scaler:idle-since" not in tags
+
+
+def test_a_machine_that_hangs_at_boot_is_ended_and_its_job_served_by_another(world: World) -> None:
+    world.box.machines.faults.append(MachineFault(MachineFaultKind.HANG, nth=1))
+    world.push("build", duration=30)
+    world.tick()
+    (hung,) = world.box.aws.alive()
+    world.advance(10)
+    marked = world.tick()
+    assert marked.verdicts("instance") == {hung.id: "offline"}
+    world.advance(2)
+    ended = world.tick()
+    assert "terminate done" in ended.commands()
+    world.advance(1)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.box.clock.advance(30)
+    world.until(lambda: not world.box.aws.alive())
+    world.advance(6)
+    for _ in range(2):
+        world.tick()
+        world.advance(1)
+    assert world.left() == NOTHING
+
+
+def test_a_ghost_is_deregistered_when_two_ticks_saw_it(world: World) -> None:
+    run = world.push("build")
+    world.tick()
+    (instance,) = world.box.aws.alive()
+    world.kill(instance.id)
+    world.box.github.cancel(run.id)
+    world.box.clock.advance(60)
+    assert world.tick().verdicts("runner") != {}
+    world.box.clock.advance(60)
+    assert "deregister done" in world.tick().commands()
+    assert world.left()["runners"] == []
+
+
+def test_a_parameter_whose_instance_is_gone_is_swept(world: World) -> None:
+    run = world.push("build")
+    world.tick()
+    (instance,) = world.box.aws.alive()
+    world.box.github.cancel(run.id)
+    world.kill(instance.id)
+    world.advance(4)
+    world.tick()
+    assert world.left()["parameters"] != []
+    world.advance(2)
+    world.tick()
+    assert world.left() == NOTHING
+
+
+def test_a_foreign_runner_and_a_foreign_instance_are_never_touched(world: World) -> None:
+    world.box.machines.faults.append(MachineFault(MachineFaultKind.HANG))
+    world.push("build")
+    world.amend("fleet: main", "fleet: other")
+    world.tick()
+    world.amend("fleet: other", "fleet: main")
+    before = world.left()
+    world.advance(9)
+    ran = world.tick()
+    assert not [c for c in ran.commands() if not c.startswith("launch")]
+    after = world.left()
+    assert all(set(before[kind]) <= set(after[kind]) for kind in before)
+
+
+def test_a_hold_tag_keeps_an_instance(world: World) -> None:
+    idle = idle_world(world)
+    world.tick()
+    world.tag(idle, "runner-scaler:hold", "debugging")
+    world.advance(30)
+    assert world.tick().verdicts("instance") == {idle: "held"}
+    assert world.box.aws.alive() != []
+    refused = world.scaler("down", "-i", idle, "--force")
+    assert refused.code == 2
+    assert "hold tag" in refused.out

@@ -40,6 +40,11 @@ def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, 
             f"{job.repository} is public: anyone's pull request could run code on the instance; "
             "set allow_public: true if that is meant"
         )
+    if snapshot.served is not None and job.repository.lower() not in snapshot.served:
+        return (
+            Reason.GROUP,
+            f'runner group "{config.runner_group}" does not serve {job.repository}; add it to the group',
+        )
     if snapshot.now - job.created_at > MAX_QUEUE_AGE:
         return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"
     return None

@@ -168,6 +168,7 @@ class Snapshot:
 
     `jobs` holds every unfinished job of each repository whose queue was seen whole, `instances` every
     instance of the fleet that is not yet shutting down, `public` the repositories that are public.
+    `served` are those that the organization's runner group serves (lower-case; None: all of them).
     `runner_prefix` begins the names of our runners; the instance id is the rest. With `asked`, the plan
     does that alone; `strangers` are the asked-for instances that exist but are not ours.
     """
@@ -180,6 +181,7 @@ class Snapshot:
     parameters: tuple[Parameter, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     public: frozenset[str] = frozenset()
+    served: frozenset[str] | None = None
     asked: tuple[Up | Down, ...] = ()
     strangers: frozenset[str] = frozenset()
 
@@ -252,6 +254,7 @@ class Reason(StrEnum):
     NO_POOL = "no pool"
     HOSTED = "GitHub-hosted"
     PUBLIC = "public repository"
+    GROUP = "runner group"
     TOO_OLD = "queued too long"
     RUNNING = "running"
     NOT_READY = "not ready"

@@ -67,7 +67,7 @@ class Observer:
         memory = self._memory(known)
         scopes = self._scopes(instances)
         runners = self._runners(scopes, instances)
-        self._check_group()
+        served = self._served()
         jobs, public = self._queues(self._repositories(scopes), deep=deep)
         self._check_emptiness(runners, jobs)
         self._check_clocks()
@@ -81,6 +81,7 @@ class Observer:
                 parameters=parameters,
                 unseen=tuple(self._unseen),
                 public=public,
+                served=served,
             ),
             memory,
         )
@@ -167,21 +168,28 @@ class Observer:
                 self._unseen.append(Unseen(View.RUNNERS, scope, why))
         return runners
 
-    def _check_group(self) -> None:
-        """Organization-wide runners may run jobs we do not see, unless their group serves our repositories alone."""
+    def _served(self) -> frozenset[str] | None:
+        """
+        The repositories that the runner group serves; none, if the token sees no such group.
+
+        Organization-wide runners may run jobs we do not see, unless their group serves our repositories alone.
+        """
         organization = self._config.organization
         if self._config.register_at is not RegisterAt.ORGANIZATION or organization is None:
-            return
+            return None
         group = self._config.runner_group or "Default"
-        served: frozenset[str] | None = frozenset()
+        nobody: frozenset[str] | None = frozenset()
         served = self._ask(
-            View.GROUP, organization, lambda: self._github.group_repositories(organization, group), served
+            View.GROUP, organization, partial(self._github.group_repositories, organization, group), nobody
         )
-        strangers = served - {r.lower() for r in self._config.repositories} if served is not None else None
+        if not served and any(unseen.view is View.GROUP for unseen in self._unseen):
+            return served if any(unseen.denied for unseen in self._unseen if unseen.view is View.GROUP) else None
+        strangers = None if served is None else served - {r.lower() for r in self._config.repositories}
         if strangers is None or strangers:
             whom = "every repository" if strangers is None else ", ".join(sorted(strangers)[:3])
             why = f'runner group "{group}" also serves {whom}: jobs there are not seen, so nothing is scaled down'
             self._unseen.append(Unseen(View.GROUP, organization, why))
+        return served
 
     def _queues(self, repositories: Sequence[str], *, deep: bool) -> tuple[tuple[Job, ...], frozenset[str]]:
         def ask(repository: str) -> Queue:

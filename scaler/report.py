@@ -20,6 +20,7 @@ ROWS = 50
 URGENCY = (
     Reason.NO_POOL,
     Reason.PUBLIC,
+    Reason.GROUP,
     Reason.TOO_OLD,
     Reason.BREAKER_OPEN,
     Reason.POOL_FULL,
@@ -274,7 +275,7 @@ def alerts(tick: Tick) -> list[tuple[str, str]]:
             found[text] = "error" if outcome.result in (Result.DENIED, Result.REFUSED) else "warning"
     unserved: dict[str, list[str]] = defaultdict(list)
     for verdict in tick.plan.verdicts:
-        if verdict.reason in (Reason.NO_POOL, Reason.PUBLIC, Reason.TOO_OLD, Reason.BREAKER_OPEN):
+        if verdict.reason in (Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN):
             unserved[verdict.sentence].append(f'"{verdict.name}" in {verdict.scope}')
     for sentence, jobs in unserved.items():
         found[f"{jobs[0]}{f' and {len(jobs) - 1} more' if len(jobs) > 1 else ''}: {sentence}"] = "warning"

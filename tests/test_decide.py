@@ -90,6 +90,10 @@ DEMAND = [
         "launch amd64/0 acme/api",
         config=config(allow_public=True),
     ),
+    case(
+        "a job of a repository that the runner group does not serve is not launched for",
+        world(job(), served=frozenset({WEB})),
+    ),
     case("a job queued for more than 24 h is given up", world(job(age="25h"))),
     case(
         "the pool with the fewest labels comes first",

@@ -20,7 +20,9 @@ from scaler.inputs import Command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packer/*.md"))]
+DOCUMENTS = [
+    path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packer/*.md"))
+]
 
 
 def test_the_rules_in_the_readme_are_those_of_decide() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import NOTHING, World
+from scaler.sandbox.github_state import JobSpec
+from tests.conftest import NOTHING, ROOT, World
 
 
 def test_a_queued_job_gets_a_runner_that_does_it_and_is_gone(world: World) -> None:
@@ -110,8 +111,6 @@ def test_a_job_that_nobody_serves_is_told_the_nearest_pool(world: World) -> None
 
 
 def test_needs_are_not_counted_before_they_are_ready(world: World) -> None:
-    from scaler.sandbox.github_state import JobSpec
-
     labels = ("self-hosted", "x64", "acme")
     jobs = [JobSpec("build", labels, duration=30), JobSpec("deploy", labels, needs=("build",))]
     world.box.github.push("acme/api", jobs)
@@ -229,14 +228,7 @@ def test_a_watch_that_is_stopped_ends_cleanly(world: World) -> None:
 
 
 def test_the_example_config_is_a_config(world: World) -> None:
-    from tests.conftest import ROOT
-
-    text = (ROOT / "config.example.yaml").read_text()
-    world.configure(
-        text.replace("subnet-0a1b2c3d4e5f60718", "subnet-0a1b2c3d4e5f60001").replace(
-            "subnet-0b2c3d4e5f6071829", "subnet-0b2c3d4e5f6a70002"
-        )
-    )
+    world.configure((ROOT / "config.example.yaml").read_text())
     world.push("build")
     ran = world.tick()
     assert ran.code == 0

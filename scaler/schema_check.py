@@ -167,23 +167,20 @@ class Checked:
         return schema_kinds.convert(value, schema)
 
     def _wrong_type(self, node: Node, schema: Schema, path: str) -> Any:
-        expected = schema["x-expected"]
-        remedy = schema.get("x-remedy")
-        if not isinstance(node, Scalar):
-            got = _JSON[type(node)]
-        elif node.kind == "null":
-            got, remedy = "nothing", "give a value, or remove the key" if "default" in schema else remedy
-        elif node.kind == "string":
+        kind = schema.get("type")
+        got, remedy = _JSON[type(node)], schema.get("x-remedy")
+        if isinstance(node, Scalar):
             got = quoted(node.text)
-            if schema.get("type") in ("integer", "boolean") and re.fullmatch(r"[0-9]{1,9}|true|false", node.text):
+            if node.kind == "integer" and schema.get("x-kind") == "duration":
+                self.error(path, refusal(node.text, schema) or "")  # a number without a unit: it says which to write
+                return _INVALID
+            if node.kind == "null":
+                got, remedy = "nothing", "give a value, or remove the key" if "default" in schema else remedy
+            elif node.kind != "string":
+                got, remedy = f"{got}, which is {_kind(node)} to YAML", "quote it" if kind == "string" else remedy
+            elif kind in ("integer", "boolean") and re.fullmatch(r"[0-9]{1,9}|true|false", node.text):
                 got, remedy = f"the text {got}", "remove the quotes"
-        else:
-            got = f"{quoted(node.text)}, which is {_kind(node)} to YAML"
-            if schema.get("type") == "string":
-                remedy = "quote it"
-        unitless = isinstance(node, Scalar) and node.kind == "integer" and schema.get("x-kind") == "duration"
-        why = schema_kinds.refusal(node.text, schema) if isinstance(node, Scalar) and unitless else None
-        self.error(path, why or f"expected {expected}, got {got}" + (f"; {remedy}" if remedy else ""))
+        self.error(path, f"expected {schema['x-expected']}, got {got}" + (f"; {remedy}" if remedy else ""))
         return _INVALID
 
     @staticmethod

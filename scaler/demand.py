@@ -20,7 +20,9 @@ from scaler.standing import Phase, Standing
 MAX_QUEUE_AGE = timedelta(hours=24)
 """GitHub fails a job that was queued for longer (docs: self-hosted runners, routing precedence)."""
 
-HOSTED = ("ubuntu-", "windows-", "macos-")
+HOSTED = tuple(
+    f"{system}-{kind}" for system in ("ubuntu", "windows", "macos") for kind in ("latest", "slim", *"0123456789")
+)
 
 
 def fitting_pools(config: Config, job: Job) -> tuple[Pool, ...]:

@@ -119,6 +119,8 @@ def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool
             if standing.scope is None:
                 return Reason.NO_SCOPE, f"launched {_span(standing.age)} ago, handed to nobody yet", []
             return Reason.BOOTING, f"launched {_span(standing.age)} ago, no runner online yet", []
+        case Phase.LEAVING:
+            return Reason.LEAVING, "its runner has come and gone; the machine is about to end itself", []
         case Phase.STOPPED:
             sentence = "stopped, by hand or by a wrong shutdown behaviour: a runner never comes back from that"
             return Reason.STOPPED, sentence, [_terminate(standing, Reason.STOPPED, sentence)]

@@ -267,6 +267,7 @@ class Reason(StrEnum):
     WANTED = "wanted"
     MIN_IDLE = "min idle"
     SURPLUS = "surplus"
+    LEAVING = "leaving"
     DRAINING = "draining"
     ORPHAN = "orphan"
     OFFLINE = "offline"

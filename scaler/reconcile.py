@@ -17,7 +17,7 @@ from scaler.observe import Observer
 DEEP_EVERY = 10
 """Every tenth tick of a watch, and every single one, also lists waiting, pending and requested runs (D1)."""
 WORK = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING})
-MOVING = frozenset({Reason.BOOTING, Reason.NO_SCOPE, Reason.IDLE, Reason.WANTED, Reason.SURPLUS, Reason.DRAINING})
+MOVING = frozenset({Reason.BOOTING, Reason.NO_SCOPE, Reason.IDLE, Reason.WANTED, Reason.SURPLUS, Reason.LEAVING, Reason.DRAINING})
 
 
 class Clock(Protocol):

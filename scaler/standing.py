@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
-from scaler.config import Config, Pool
+from scaler.config import Config, Pool, Registration
 from scaler.model import Instance, InstanceState, Job, JobStatus, Runner, Snapshot, View
 
 DEFAULT_BOOT_TIMEOUT = timedelta(minutes=10)
@@ -21,6 +21,7 @@ class Phase(Enum):
     BOOTING = "booting"
     IDLE = "idle"
     BUSY = "busy"
+    LEAVING = "leaving"
     DRAINING = "draining"
     ORPHAN = "orphan"
     OFFLINE = "offline"
@@ -126,5 +127,16 @@ def _phase(standing: Standing, *, seen: bool) -> Phase:
     if instance.draining_since is not None and (instance.idle_since is not None or not late):
         return Phase.DRAINING
     if not late:
-        return Phase.BOOTING
+        return Phase.LEAVING if _came_and_went(standing) else Phase.BOOTING
     return Phase.ORPHAN if runner is None else Phase.OFFLINE
+
+
+def _came_and_went(standing: Standing) -> bool:
+    """
+    Whether a runner was there and is no more: its job is done, and the instance is about to power off.
+
+    A JIT runner's record exists from the minting on, which comes before the scope tag; so with that tag and
+    without a record it is gone. A token's runner cannot be told from one that has yet to register.
+    """
+    by_jit = standing.pool is not None and standing.pool.registration is Registration.JIT
+    return by_jit and standing.instance.scope is not None and standing.runner is None

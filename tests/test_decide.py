@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaler.config import Config
+from scaler.config import Config, Registration
 from scaler.decide import decide
 from scaler.model import (
     Breaker,
@@ -35,6 +35,7 @@ from tests.worlds import (
     config,
     ghost,
     idle,
+    instance,
     job,
     jobs,
     parameter,
@@ -131,6 +132,16 @@ SUPPLY = [
         "handover i-1",
     ),
     case("an instance that cannot be seen may serve", world(job(), booting(), unseen(View.RUNNERS, API))),
+    case(
+        "a JIT instance whose runner has come and gone is no supply",
+        world(job(), instance()),
+        "launch amd64/1 acme/api",
+    ),
+    case(
+        "a token's instance without a runner may yet register",
+        world(job(), instance()),
+        config=config(pool(registration=Registration.TOKEN)),
+    ),
     case("a draining instance is no supply", world(job(), booting(draining_since=NOW)), "launch amd64/1 acme/api"),
     case(
         "a picky job is not robbed by one that has a choice",
@@ -225,7 +236,7 @@ DOWN = [
     ),
     case(
         "taking a job clears idle-since",
-        world(both(booting(idle_since=NOW - span("1m")), runner("i-1", busy=True))),
+        world(both(instance(idle_since=NOW - span("1m")), runner("i-1", busy=True))),
         "tag i-1 idle-since=",
     ),
     case(
@@ -241,11 +252,11 @@ DOWN = [
     ),
     case(
         "a drained instance is given two minutes to end itself",
-        world(booting(age="1h", draining_since=NOW - span("119s"))),
+        world(instance(age="1h", draining_since=NOW - span("119s"))),
     ),
     case(
         "a drained instance that stays is ended",
-        world(booting(age="1h", draining_since=NOW - span("2m"))),
+        world(instance(age="1h", draining_since=NOW - span("2m"))),
         "terminate i-1",
     ),
     case(
@@ -264,11 +275,11 @@ DOWN = [
     ),
 ]
 RECONCILE = [
-    case("an instance without a runner is left alone until boot_timeout", world(booting(age="599s"))),
-    case("an orphan is marked first", world(booting(age="10m")), "tag i-1 draining-since=now"),
+    case("an instance without a runner is left alone until boot_timeout", world(instance(age="599s"))),
+    case("an orphan is marked first", world(instance(age="10m")), "tag i-1 draining-since=now"),
     case(
         "an orphan is ended when it is still one",
-        world(booting(age="12m", draining_since=NOW - span("2m"))),
+        world(instance(age="12m", draining_since=NOW - span("2m"))),
         "terminate i-1",
     ),
     case(
@@ -278,24 +289,24 @@ RECONCILE = [
     ),
     case(
         "without a hand-over it is an orphan after half the time",
-        world(booting(age="5m", scope=None)),
+        world(instance(age="5m", scope=None)),
         "tag i-1 draining-since=now",
     ),
-    case("a parameter proves the hand-over", world(booting(age="5m", scope=None), parameter())),
+    case("a parameter proves the hand-over", world(instance(age="5m", scope=None), parameter())),
     case(
         "an offline runner past boot_timeout is marked",
-        world(both(booting(age="10m"), runner("i-1", online=False))),
+        world(both(instance(age="10m"), runner("i-1", online=False))),
         "tag i-1 draining-since=now",
     ),
     case("an instance past max_lifetime is ended, busy or not", world(working(age="7h")), "terminate i-1 force"),
     case("an instance gets ten minutes to end itself at max_lifetime", world(working(age="369m"))),
-    case("a stopped instance is ended", world(booting(state=InstanceState.STOPPED)), "terminate i-1"),
+    case("a stopped instance is ended", world(instance(state=InstanceState.STOPPED)), "terminate i-1"),
     case(
         "a hold tag is respected by every path",
         world(
             idle("i-1", since="1h", **HELD),
-            booting("i-2", age="9h", slot=1, **HELD),
-            booting("i-3", state=InstanceState.STOPPED, slot=2, **HELD),
+            instance("i-2", age="9h", slot=1, **HELD),
+            instance("i-3", state=InstanceState.STOPPED, slot=2, **HELD),
         ),
     ),
     case("a pool gone from the config drains, and is not ended", world(idle(since="4m", pool="old"))),
@@ -306,7 +317,7 @@ RECONCILE = [
         f"deregister {PREFIX}i-9",
         memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1m")}),
     ),
-    case("an offline runner whose instance lives is no ghost", world(ghost("i-1"), booting("i-1"))),
+    case("an offline runner whose instance lives is no ghost", world(ghost("i-1"), instance("i-1"))),
     case(
         "a parameter without its instance is swept after five minutes",
         world(parameter(age="5m")),
@@ -320,7 +331,7 @@ RECONCILE = [
     ),
     case(
         "a parameter older than half an hour is swept",
-        world(booting(age="1m"), parameter(age="30m")),
+        world(instance(age="1m"), parameter(age="30m")),
         "deleteparameter /runner-scaler/main/i-1",
     ),
 ]
@@ -344,11 +355,11 @@ UNSEEN = [
     ),
     case(
         "runners unseen: no orphan is ended",
-        world(booting(age="1h", draining_since=NOW - span("1h")), unseen(View.RUNNERS, API)),
+        world(instance(age="1h", draining_since=NOW - span("1h")), unseen(View.RUNNERS, API)),
     ),
     case(
         "an unseen scope of an instance that was handed to nobody: left alone",
-        world(booting(age="1h", scope=None), unseen(View.RUNNERS, WEB)),
+        world(instance(age="1h", scope=None), unseen(View.RUNNERS, WEB)),
     ),
 ]
 
@@ -396,7 +407,7 @@ def test_a_waiting_job_is_told_why(snapshot: Snapshot, reason: Reason, words: st
 
 
 def test_three_launches_that_never_registered_open_the_breaker() -> None:
-    orphans = [booting(f"i-{n}", slot=n, age="20m", draining_since=NOW - span("5m")) for n in range(3)]
+    orphans = [instance(f"i-{n}", slot=n, age="20m", draining_since=NOW - span("5m")) for n in range(3)]
     memory = decide(CONFIG, world(*orphans), Memory()).memory
     assert memory.breakers == {"amd64": Breaker(3, NOW - span("20m"), NOW)}
 

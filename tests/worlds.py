@@ -105,7 +105,7 @@ def jobs(count: int, *, start: int = 1, **fields: Any) -> Piece:
     return Piece(jobs=tuple(each for n in range(start, start + count) for each in job(n, **fields).jobs))
 
 
-def booting(
+def instance(
     name: str = "i-1", *, age: str = "1m", scope: str | None = API, slot: int | None = 0, **fields: Any
 ) -> Piece:
     """An instance without a runner."""
@@ -118,16 +118,22 @@ def runner(name: str, *, online: bool = True, busy: bool = False, scope: str = A
     return Piece(runners=(Runner(number, PREFIX + name, scope, online, busy, frozenset()),))
 
 
+def booting(name: str = "i-1", *, scope: str | None = API, **fields: Any) -> Piece:
+    """An instance that was handed over (with a scope), so that GitHub has the record of its runner, offline."""
+    alone = instance(name, scope=scope, **fields)
+    return alone if scope is None else both(alone, runner(name, online=False, scope=scope))
+
+
 def idle(name: str = "i-1", *, since: str | None = None, age: str = "20m", scope: str = API, **fields: Any) -> Piece:
     """An instance whose runner is online and not busy; `since` is its idle-since tag's age."""
-    piece = booting(name, age=age, scope=scope, idle_since=None if since is None else NOW - span(since), **fields)
+    piece = instance(name, age=age, scope=scope, idle_since=None if since is None else NOW - span(since), **fields)
     return both(piece, runner(name, scope=scope, number=int(name.rsplit("-", maxsplit=1)[-1])))
 
 
 def working(name: str = "i-1", *, age: str = "20m", busy: bool = True, **fields: Any) -> Piece:
     """An instance whose runner is named by a running job; `busy` is what GitHub's flag says."""
     running = job(900, status=JobStatus.IN_PROGRESS, runner_name=PREFIX + name)
-    return both(booting(name, age=age, **fields), runner(name, busy=busy), running)
+    return both(instance(name, age=age, **fields), runner(name, busy=busy), running)
 
 
 def ghost(name: str = "i-9", *, scope: str = API) -> Piece:

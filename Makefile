@@ -17,7 +17,7 @@ help: ## List the targets
 demo: ## The main job on the embedded GitHub and AWS: no account, no network (ARGS="--help" for more)
 	@scripts/system-packages.sh curl jq
 	@scripts/setup.sh run
-	@.venv/bin/python -P -m scaler demo $(ARGS)
+	@PYTHONPATH="$(CURDIR)" .venv/bin/python -P -m scaler demo $(ARGS)
 
 .PHONY: test
 test: dev data ## All tests (ARGS="-k name" for some)

@@ -15,10 +15,11 @@ from scaler import report
 from scaler.config import Config, ConfigError, Pool, RegisterAt, load
 from scaler.exits import Exit, exit_code
 from scaler.inputs import Answered, Command, InputError, Inputs, parse
-from scaler.model import ApiError, Denied, Down, Launch, Result, Scope, Tick, Up
+from scaler.model import ApiError, Denied, Down, Launch, Outcome, Result, Scope, Tick, Up
 from scaler.problem import Problem
 from scaler.publish import Publisher
 from scaler.reconcile import RealClock, Reconciler, wait_online
+from scaler.text import quoted
 
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
@@ -52,6 +53,8 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
     try:
         config = _config(inputs, publisher)
         asked = _asked(inputs, config)
+        if inputs.json not in (None, "-") and not Path(inputs.json or "").absolute().parent.is_dir():
+            raise _input_error("json", f"no folder to write {quoted(inputs.json)} into")
     except (ConfigError, InputError) as error:
         _complain(publisher, error.problems)
         return error.code
@@ -163,11 +166,12 @@ class _Session:
         session = session_for(config.role, config.region, env)
         prefix = runner_prefix(config.fleet, account_of(config.role, session, config.region), config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
-        self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock.sleep)
-        cloud = AwsApi(config, session)
-        actor = Actor(config, self._github, cloud, mask=publisher.mask, stopping=clock.stopping)
-        self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor)
-        self._ticks: list[Tick] = []
+        self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock)
+        cloud = AwsApi(config, session, clock)
+        actor = Actor(config, self._github, cloud, mask=publisher.mask)
+        self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
+        self._last: Tick | None = None
+        self._outcomes: list[Outcome] = []
 
     def run(self, inputs: Inputs, asked: Sequence[Up | Down]) -> int:
         """One command, to its exit code."""
@@ -184,19 +188,21 @@ class _Session:
         else:
             longest = max((pool.idle_timeout for pool in self._config.pools), default=timedelta())
             linger = inputs.linger if inputs.linger is not None else longest + 2 * inputs.every
-            self._reconciler.watch(self._clock, inputs.run_for, inputs.every, linger, self._tell)
-        code = exit_code(self._ticks[-1])
+            self._reconciler.watch(inputs.run_for, inputs.every, linger, self._tell)
+        assert self._last is not None  # noqa: S101 - every branch told one
+        code = exit_code(self._last)
         if inputs.wait and code in (Exit.OK, Exit.CAPPED):
             code = self._wait(code)
         return self._finish(inputs, code)
 
     def _tell(self, tick: Tick) -> None:
-        self._ticks.append(tick)
+        self._last = tick
+        self._outcomes += [outcome for outcome in tick.outcomes if outcome.instance_id]
         self._publisher.say([report.headline(tick), *(f"  {line}" for line in report.lines(tick))])
         self._publisher.summary(report.markdown(tick, self._config))
 
     def _wait(self, code: Exit) -> Exit:
-        outcomes = [o for o in self._ticks[-1].outcomes if o.result is Result.DONE and isinstance(o.command, Launch)]
+        outcomes = [o for o in self._outcomes if o.result is Result.DONE and isinstance(o.command, Launch)]
         expected = [(o.command.scope, o.runner_name) for o in outcomes if isinstance(o.command, Launch)]
         limit = max((pool.boot_timeout for pool in self._config.pools), default=timedelta(minutes=10))
         missing = wait_online(self._clock, self._github, expected, limit)
@@ -206,17 +212,17 @@ class _Session:
         return Exit.DEGRADED if missing else code
 
     def _finish(self, inputs: Inputs, code: Exit) -> int:
-        if not self._ticks:
+        if self._last is None:
             return code
-        self._publisher.annotate(report.alerts(self._ticks[-1]))
-        outputs = report.outputs(self._ticks, self._config)
+        self._publisher.annotate(report.alerts(self._last))
+        outputs = report.outputs(self._last, self._outcomes, self._config)
         self._publisher.outputs(outputs)
         if inputs.command in (Command.UP, Command.DOWN):
             self._publisher.say([f"{name}: {outputs[name]}" for name in ("instance-ids", "runner-names", "labels")])
         if inputs.json == "-":
-            print(report.as_json(self._ticks[-1]))
+            print(report.as_json(self._last))
         elif inputs.json:
-            Path(inputs.json).write_text(report.as_json(self._ticks[-1]) + "\n", encoding="utf-8")
+            Path(inputs.json).write_text(report.as_json(self._last) + "\n", encoding="utf-8")
         return code
 
 

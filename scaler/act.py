@@ -8,13 +8,13 @@ DELETE, then terminate (GitHub's 422 is the lock against a job that was just tak
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from scaler.config import Config, Pool, Registration
+from scaler.letter import letter
 from scaler.memory import encode, remember
 from scaler.model import (
     ApiError,
@@ -26,6 +26,7 @@ from scaler.model import (
     Drain,
     GitHub,
     HandOver,
+    Instance,
     Launch,
     LaunchAnswer,
     LaunchKind,
@@ -46,6 +47,7 @@ from scaler.model import (
 
 LAUNCHERS = 8
 """CreateFleet calls at once: each takes about a second, and EC2 lets 50 pass before it meters them at 5 a second."""
+LATE = "the tick is being stopped, or its plan is too old; the next one goes on"
 MAX_CALLS_PER_SLOT = 16
 """A bound on the walk along a slot's links when the hint to the last one was lost."""
 
@@ -80,17 +82,21 @@ class Actor:
         cloud: Cloud,
         *,
         mask: Callable[[str], None],
-        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`mask` is told every secret before its first use; with `stopping` true no new command is begun."""
+        """`mask` is told every secret before its first use."""
         self._config = config
         self._github = github
         self._cloud = cloud
         self._mask = mask
-        self._stopping = stopping
+        self._late: Callable[[], bool] = lambda: False
 
-    def act(self, plan: Plan, snapshot: Snapshot) -> Acted:
-        """Run every command of the plan in order; the launches, which come as a block, side by side."""
+    def act(self, plan: Plan, snapshot: Snapshot, late: Callable[[], bool]) -> Acted:
+        """
+        Run every command of the plan in order; the launches, which come as a block, side by side.
+
+        With `late` true no new command is begun: the process is to stop, or the plan has grown old.
+        """
+        self._late = late
         outcomes: list[Outcome] = []
         launches = [command for command in plan.commands if isinstance(command, Launch)]
         pending = list(plan.commands)
@@ -99,8 +105,8 @@ class Actor:
             if isinstance(command, Launch):
                 pending = [c for c in pending if not isinstance(c, Launch)]
                 outcomes += self._launch_all(launches, snapshot.runner_prefix)
-            elif self._stopping():
-                outcomes.append(Outcome(command, Result.SKIPPED, "the tick is being stopped; the next one goes on"))
+            elif late():
+                outcomes.append(Outcome(command, Result.SKIPPED, LATE))
             else:
                 outcomes.append(self._guarded(command, snapshot.runner_prefix))
         return self._keep(plan.memory, tuple(outcomes), snapshot)
@@ -182,43 +188,46 @@ class Actor:
         while pending:
             with ThreadPoolExecutor(LAUNCHERS) as pool:
                 steps = dict(zip(pending, pool.map(self._step, pending.values()), strict=True))
-            launched = {number: step for number, step in steps.items() if isinstance(step, str)}
-            dead = self._dead(tuple(launched.values()))
+            found = self._look(tuple(step for step in steps.values() if isinstance(step, str)))
             for number, step in steps.items():
                 attempt = pending.pop(number)
                 if isinstance(step, _Attempt):
                     pending[number] = step
                 elif isinstance(step, Outcome):
                     settled[number] = step
-                elif step in dead:
+                elif step in found and not found[step].state.alive:
                     pending[number] = replace(attempt, link=attempt.link + 1, calls=attempt.calls + 1)
                 else:
-                    settled[number] = self._introduce(attempt, step, prefix)
+                    settled[number] = self._introduce(attempt, step, found.get(step), prefix)
         return [settled[number] for number in sorted(settled)]
 
     def _step(self, attempt: _Attempt) -> _Attempt | Outcome | str:
         """One launch call: an instance id, an outcome, or how to go on."""
         command, calls = attempt.command, attempt.calls + 1
-        if self._stopping():
-            return Outcome(command, Result.SKIPPED, "the tick is being stopped; the next one goes on")
+        if self._late():
+            return _on_the_way(attempt, LATE)
         if calls > MAX_CALLS_PER_SLOT:
-            detail = f"{MAX_CALLS_PER_SLOT} links of the slot are spent already; the next tick goes on from there"
-            return Outcome(command, Result.SKIPPED, detail, link=attempt.link)
+            return _on_the_way(attempt, f"{MAX_CALLS_PER_SLOT} links of the slot were spent; the next tick goes on")
         try:
             answer = self._cloud.launch(command.pool, command.slot, attempt.link, command.markets[attempt.market])
         except ApiError as error:
+            # Whether it launched is not known; the same link, asked again, will tell.
             return replace(_failed(command, error), link=attempt.link)
         return _next_step(attempt, answer)
 
-    def _dead(self, instance_ids: tuple[str, ...]) -> frozenset[str]:
+    def _look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
         try:
-            states = self._cloud.states(instance_ids)
+            return self._cloud.look(instance_ids)
         except ApiError:
-            return frozenset()  # not known to be dead: the hand-over is harmless to a dead one
-        return frozenset(instance_id for instance_id, state in states.items() if not state.alive)
+            return {}  # as if not listed yet: the hand-over is harmless to a dead one, and put once
 
-    def _introduce(self, attempt: _Attempt, instance_id: str, prefix: str) -> Outcome:
+    def _introduce(self, attempt: _Attempt, instance_id: str, found: Instance | None, prefix: str) -> Outcome:
         command = attempt.command
+        replayed = command.asked_before and attempt.link == command.link
+        if found.scope is not None if found is not None else replayed:
+            # The slot looked free in a stale list; EC2's answer to the token says that it is not.
+            detail = f"{instance_id} fills the slot already{f', for {found.scope}' if found else ''}"
+            return Outcome(command, Result.TAKEN, detail, instance_id, link=attempt.link)
         try:
             outcome = self._hand_over(command, instance_id, command.pool, command.scope, prefix)
         except ApiError as error:
@@ -244,7 +253,10 @@ class Actor:
         self._mask(secret.value)
         try:
             ours = self._cloud.put_parameter(
-                instance_id, self._letter(pool, scope, name, group, secret), scope, secret.runner_id
+                instance_id,
+                letter(pool, self._github.registration_url(scope), name, group, secret),
+                scope,
+                secret.runner_id,
             )
         except ApiError:
             self._take_back(scope, secret)
@@ -252,7 +264,13 @@ class Actor:
         if not ours:
             self._take_back(scope, secret)
             return Outcome(command, Result.TAKEN, "another tick has handed it over", instance_id, name)
-        self._cloud.tag(instance_id, "scope", scope)
+        try:
+            self._cloud.tag(instance_id, "scope", scope)
+        except ApiError as error:
+            # EC2 may not know a new instance yet (AWS docs: eventual consistency). The next tick writes it.
+            return Outcome(
+                command, Result.DONE, f"handed over to {scope}; its tag follows ({error})", instance_id, name
+            )
         return Outcome(command, Result.DONE, f"handed over to {scope}", instance_id, name)
 
     def _mint(self, pool: Pool, scope: Scope, name: str, group: str | None) -> Secret:
@@ -269,54 +287,41 @@ class Actor:
         except ApiError:
             return
 
-    def _letter(self, pool: Pool, scope: Scope, name: str, group: str | None, secret: Secret) -> str:
-        """The parameter's value (docs/parameter.schema.json)."""
-        # min_idle and reuse want a runner to wait for long: the machine has no idle limit of its own there (D6).
-        waits = bool(pool.min_idle) or not pool.ephemeral
-        return json.dumps(
-            {
-                "v": 1,
-                "registration": pool.registration.value,
-                "url": self._github.registration_url(scope),
-                "name": name,
-                "labels": list(pool.labels),
-                "group": group,
-                "ephemeral": pool.ephemeral,
-                "secret": secret.value,
-                "limits": {
-                    "boot_timeout": int(pool.boot_timeout.total_seconds()),
-                    "idle_timeout": None if waits else int(pool.idle_timeout.total_seconds()),
-                    "max_lifetime": int(pool.max_lifetime.total_seconds()),
-                },
-            },
-            separators=(",", ":"),
-        )
-
 
 def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | str:
-    command, calls = attempt.command, attempt.calls + 1
+    command, calls, ahead = attempt.command, attempt.calls + 1, attempt.link + 1
     match answer.kind:
         case LaunchKind.LAUNCHED:
             return answer.instance_id
         case LaunchKind.DEAD:
-            return replace(attempt, link=attempt.link + 1, calls=calls)
+            return replace(attempt, link=ahead, calls=calls)
         case LaunchKind.NO_CAPACITY:
-            detail = "; ".join(
-                filter(None, (attempt.detail, f"{command.markets[attempt.market].value}: {answer.detail}"))
-            )
-            if attempt.market + 1 < len(command.markets):
-                return replace(attempt, link=attempt.link + 1, market=attempt.market + 1, calls=calls, detail=detail)
-            # An instant fleet that launched nothing leaves its token spent (runs-on#251): on to the next link.
-            return Outcome(command, Result.NO_CAPACITY, detail, link=attempt.link + 1)
+            market = attempt.market + 1
+            said = f"{command.markets[attempt.market].value}: {answer.detail}"
+            detail = attempt.detail if said in attempt.detail else "; ".join(filter(None, (attempt.detail, said)))
+            if market < len(command.markets) or not command.hinted:
+                # An instant fleet that launched nothing leaves its token spent (runs-on#251), and answers so
+                # for ever. Without a hint this may be such an old answer: on, as far as the bound allows.
+                return replace(attempt, link=ahead, market=market % len(command.markets), calls=calls, detail=detail)
+            return Outcome(command, Result.NO_CAPACITY, detail, link=attempt.link, spent=True)
         case LaunchKind.MISMATCH:
             return Outcome(command, Result.TAKEN, answer.detail, link=attempt.link)
         case LaunchKind.THROTTLED:
-            return Outcome(command, Result.SKIPPED, answer.detail, link=attempt.link)
+            return _on_the_way(attempt, answer.detail)
         case LaunchKind.REFUSED:
             # Whether a refused call spends its token is not documented; a new link costs nothing.
-            return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link + 1)
+            return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link, spent=True)
         case _:
             assert_never(answer.kind)
+
+
+def _on_the_way(attempt: _Attempt, why: str) -> Outcome:
+    """Not done in this tick; what was walked of the chain is not walked again."""
+    result = Result.NO_CAPACITY if attempt.detail else Result.SKIPPED
+    detail = "; ".join(filter(None, (attempt.detail, why)))
+    if attempt.calls == 0:
+        return Outcome(attempt.command, result, detail)
+    return Outcome(attempt.command, result, detail, link=attempt.link - 1, spent=True)
 
 
 def _failed(command: Command, error: ApiError) -> Outcome:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,10 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scaler.aws_errors import answer_for, fleet_answer, refusal
+from scaler.boundary import ServerClock, readable
 from scaler.config import Config, Pool
 from scaler.model import (
+    Clock,
     Instance,
     InstanceState,
     LaunchAnswer,
@@ -44,14 +44,13 @@ LIVE = [state.value for state in InstanceState if state.alive]
 class AwsApi:
     """The port `model.Cloud` over EC2 and SSM of one region."""
 
-    def __init__(self, config: Config, session: boto3.Session) -> None:
+    def __init__(self, config: Config, session: boto3.Session, clock: Clock) -> None:
         """Work for one fleet, with the session's credentials. Nothing is asked yet."""
         self._config = config
         self._session = session
         self._path = f"/runner-scaler/{config.fleet}/"
         self._tick = uuid.uuid4().hex[:12]
-        self._lock = threading.Lock()
-        self._date: datetime | None = None
+        self._server_clock = ServerClock(clock)
         self._loaded: str | None = None
 
     @cached_property
@@ -78,18 +77,15 @@ class AwsApi:
     def _note_answer(self, http_response: Any, model: Any, **_: Any) -> None:
         # The action's name alone: parameters hold secrets (RG-60).
         log.info("AWS %s:%s: %s", model.service_model.service_name, model.name, http_response.status_code)
-        header = http_response.headers.get("date")
-        if header:
-            date = parsedate_to_datetime(header)
-            with self._lock:
-                self._date = max(self._date or date, date)
+        self._server_clock.hear(http_response.headers.get("date"))
 
     # --- EC2 -----------------------------------------------------------------------------------
 
     def now(self) -> datetime | None:
-        """AWS's clock: its newest `Date` header."""
-        return self._date
+        """AWS's clock, None before the first answer."""
+        return self._server_clock.now()
 
+    @readable("AWS")
     def instances(self) -> tuple[Instance, ...]:
         """Every living instance that bears the fleet's tag, over all pages."""
         filters = [
@@ -98,6 +94,7 @@ class AwsApi:
         ]
         return tuple(_instance(row) for row in self._describe(Filters=filters, MaxResults=1000))
 
+    @readable("AWS")
     def instance(self, instance_id: str) -> tuple[Instance, str] | None:
         """One instance, whoever owns it, with the fleet its tag names."""
         rows = list(self._describe(Filters=[{"Name": "instance-id", "Values": [instance_id]}]))
@@ -105,12 +102,13 @@ class AwsApi:
             return None
         return _instance(rows[0]), _tags(rows[0]).get("fleet", "")
 
-    def states(self, instance_ids: tuple[str, ...]) -> Mapping[str, InstanceState]:
-        """States by id. Asked by filter: an id that is not there yet would fail a call by InstanceIds."""
+    @readable("AWS")
+    def look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
+        """Instances by id. Asked by filter: an id that is not there yet would fail a call by InstanceIds."""
         if not instance_ids:
             return {}
         rows = self._describe(Filters=[{"Name": "instance-id", "Values": list(instance_ids)}])
-        return {row["InstanceId"]: InstanceState(row["State"]["Name"]) for row in rows}
+        return {row["InstanceId"]: _instance(row) for row in rows}
 
     def _describe(self, **asked: Any) -> Iterator[Any]:
         with _translated("ec2:DescribeInstances"):
@@ -118,6 +116,7 @@ class AwsApi:
                 for reservation in page["Reservations"]:
                     yield from reservation["Instances"]
 
+    @readable("AWS")
     def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
         """
         One CreateFleet call of type instant for one instance, under the client token of the slot's link.
@@ -212,6 +211,7 @@ class AwsApi:
         """`/runner-scaler/<fleet>/<instance-id>`."""
         return self._path + instance_id
 
+    @readable("AWS")
     def parameters(self) -> tuple[Parameter, ...]:
         """The instances' parameters below the fleet's path; metadata alone, no values."""
         filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [self._path]}]
@@ -262,6 +262,7 @@ class AwsApi:
             with _translated("ssm:DeleteParameters"):
                 self._ssm.delete_parameters(Names=list(names[start : start + 10]))
 
+    @readable("AWS")
     def load_state(self) -> str | None:
         """The state parameter's value, None if there is none yet."""
         try:
@@ -326,7 +327,7 @@ def _described(description: str) -> dict[str, str]:
 def _time(value: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(value).astimezone(UTC) if value else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -335,7 +336,7 @@ def _instance(row: Any) -> Instance:
     return Instance(
         id=row["InstanceId"],
         pool=tags.get("pool", ""),
-        slot=int(tags["slot"]) if tags.get("slot", "").isdigit() else None,
+        slot=int(slot) if (slot := tags.get("slot", "")).isascii() and slot.isdigit() else None,
         state=InstanceState(row["State"]["Name"]),
         launched_at=row["LaunchTime"].astimezone(UTC),
         type=row.get("InstanceType", ""),

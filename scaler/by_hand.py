@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaler.config import Config
+from scaler.demand import may_not_serve
 from scaler.model import (
     Command,
     Down,
@@ -15,13 +16,12 @@ from scaler.model import (
     Scope,
     Snapshot,
     Subject,
-    Terminate,
     Up,
     Verdict,
     View,
 )
 from scaler.room import Room
-from scaler.standing import Phase, Standing
+from scaler.standing import Phase, Standing, terminate
 
 
 def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up]) -> Plan:
@@ -36,6 +36,7 @@ def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[
         for number in range(1, ask.count + 1):
             name = f"{ask.pool} {number} of {ask.count}"
             refusal = room.refusal(pool)
+            refusal = may_not_serve(config, snapshot, ask.scope) or refusal
             if not snapshot.sees(View.INSTANCES):
                 refusal = Reason.SUPPLY_UNSEEN, "the instances could not be seen; nothing is launched blind"
             if refusal is not None:
@@ -61,18 +62,7 @@ def bring_down(snapshot: Snapshot, stands: Sequence[Standing], asks: Sequence[Do
         verdicts.append(_verdict(Subject.INSTANCE, ask.instance_id, scope, pool, reason, sentence))
         if standing is None or reason is not Reason.ASKED:
             continue
-        runner = standing.runner
-        commands.append(
-            Terminate(
-                ask.instance_id,
-                Reason.ASKED,
-                sentence,
-                runner.scope if runner else scope,
-                runner.id if runner else None,
-                runner.name if runner else "",
-                ask.force,
-            )
-        )
+        commands.append(terminate(standing, Reason.ASKED, sentence, force=ask.force))
     return Plan(tuple(commands), tuple(verdicts))
 
 

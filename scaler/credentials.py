@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scaler.aws_errors import code_of, said
 from scaler.model import Denied, Unavailable
+from scaler.text import safe
 
 AUDIENCE = "sts.amazonaws.com"
 SESSION_SECONDS = 3600
@@ -47,8 +48,12 @@ def session_for(role: str | None, region: str, env: Mapping[str, str]) -> boto3.
             metadata=exchange(), refresh_using=exchange, method="assume-role-with-web-identity"
         )
         return boto3.Session(botocore_session=core, region_name=region)
-    session = boto3.Session(region_name=region)
-    if session.get_credentials() is not None:
+    try:
+        session = boto3.Session(region_name=region)
+        found = session.get_credentials() is not None
+    except BotoCoreError as error:
+        raise Denied(f"AWS: the credentials here cannot be used ({safe(str(error))})", AMBIENT_REMEDY) from error
+    if found:
         return session
     if role and env.get("GITHUB_ACTIONS") == "true":
         raise Denied(f"AWS: no OIDC token to assume {role} with", PERMISSION_REMEDY)

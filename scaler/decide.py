@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from scaler.by_hand import bring_down, bring_up
 from scaler.config import Config
-from scaler.demand import Demand, weigh
+from scaler.demand import Demand, may_not_serve, weigh
 from scaler.lifecycle import review, with_lifecycle
 from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up, View
 from scaler.room import Room, pruned
@@ -36,11 +36,12 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
     7.  A busy instance is left alone: GitHub says so, or a running job names its runner.
     8.  An idle runner is drained when it was idle in two complete observations at least idle_timeout apart
         (tag idle-since), no queued job could be given to it, and min_idle does not keep it. When another
-        scope's job waits for the full pool, two minutes of idleness are enough.
+        scope's job waits for the full pool, two minutes of idleness are enough. Draining and ending wait for
+        a deep look, one that saw the jobs of waiting runs too.
     9.  An instance whose runner is gone, offline or never came by boot_timeout is marked (tag
         draining-since), and ended when that is still so two minutes later. Without a hand-over it gets half
         of boot_timeout. Three in a row that never registered stop the pool: the breaker.
-    10. An instance ten minutes past max_lifetime, or a stopped one, is ended.
+    10. A stopped instance is ended, and one ten minutes past max_lifetime whatever could not be seen.
     11. A ghost, our runner without an instance, is deregistered when two ticks a minute apart see it.
     12. A parameter is swept when its instance is gone, has registered, or half an hour has passed.
 
@@ -93,7 +94,7 @@ def _top_up(
     for pool in config.pools:
         floor = pool.idle_floor(snapshot.now)
         for scope in dict.fromkeys(config.scope_of(repository) for repository in config.repositories):
-            if (scope, pool.name) in unknown:
+            if (scope, pool.name) in unknown or may_not_serve(config, snapshot, scope) is not None:
                 continue
             for _ in range(floor - spare[scope, pool.name]):
                 if room.refusal(pool) is not None:

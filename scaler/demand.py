@@ -37,11 +37,8 @@ def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, 
         if "self-hosted" not in job.labels and any(label.startswith(HOSTED) for label in job.labels):
             return Reason.HOSTED, "runs on GitHub's own runners; nothing to do here"
         return Reason.NO_POOL, _nearest(config, job)
-    if job.repository in snapshot.public and not config.allow_public:
-        return Reason.PUBLIC, (
-            f"{job.repository} is public: anyone's pull request could run code on the instance; "
-            "set allow_public: true if that is meant"
-        )
+    if (refused := may_not_serve(config, snapshot, job.repository)) is not None:
+        return refused
     if snapshot.served is not None and job.repository.lower() not in snapshot.served:
         return (
             Reason.GROUP,
@@ -49,6 +46,16 @@ def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, 
         )
     if snapshot.now - job.created_at > MAX_QUEUE_AGE:
         return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"
+    return None
+
+
+def may_not_serve(config: Config, snapshot: Snapshot, repository: str) -> tuple[Reason, str] | None:
+    """Why no runner may be registered for a repository, or None."""
+    if repository in snapshot.public and not config.allow_public:
+        return Reason.PUBLIC, (
+            f"{repository} is public: anyone's pull request could run code on the instance; "
+            "set allow_public: true if that is meant"
+        )
     return None
 
 
@@ -68,8 +75,8 @@ class Demand:
     verdicts: list[Verdict] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     unserved: list[tuple[Job, tuple[Pool, ...]]] = field(default_factory=list)
-    wanted: set[tuple[Scope, str]] = field(default_factory=set)
-    """Scope and pool of every queued job that could still be given to an idle runner there."""
+    wanted: set[tuple[Scope, frozenset[str]]] = field(default_factory=set)
+    """Scope and labels of every queued job: an idle runner there that has them could still be given one."""
     starving: set[tuple[Scope, str]] = field(default_factory=set)
     """Scope and full pool of every job for which there was no room."""
     claimed: set[str] = field(default_factory=set)
@@ -90,13 +97,13 @@ def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Stand
     uncovered = []
     for job, pools in sorted(queued, key=lambda pair: (len(pair[1]), pair[0].created_at, pair[0].id)):
         scope = config.scope_of(job.repository)
-        demand.wanted.update((scope, pool.name) for pool in pools)
-        standing = supply.take(scope, pools)
+        demand.wanted.add((scope, job.labels))
+        standing = supply.take(scope, pools, job)
         if standing is None:
             uncovered.append((job, pools))
             continue
         demand.claimed.add(standing.instance.id)
-        if standing.scope is None:
+        if standing.scope is None and standing.phase is Phase.BOOTING:
             demand.hand_overs.append((standing, scope, job))
         demand.verdicts.append(_covered(job, standing))
     _launch(config, room, demand, _in_turn(uncovered), blind=blind)
@@ -131,13 +138,20 @@ class _Supply:
             if standing.supply:
                 self._left[standing.phase, standing.scope, standing.instance.pool].append(standing)
 
-    def take(self, scope: Scope, pools: tuple[Pool, ...]) -> Standing | None:
-        """The readiest instance that fits: idle before booting before unknown; without a scope last."""
+    def take(self, scope: Scope, pools: tuple[Pool, ...], job: Job) -> Standing | None:
+        """
+        The readiest instance that fits: idle before booting before unknown; without a scope last.
+
+        A runner has the labels that the config gave its pool when it was launched.
+        """
         for phase in (Phase.IDLE, Phase.BOOTING, Phase.UNKNOWN):
             for whose in (scope, None):
                 for pool in pools:
-                    if left := self._left[phase, whose, pool.name]:
-                        return left.pop(0)
+                    left = self._left[phase, whose, pool.name]
+                    for standing in left:
+                        if standing.runner is None or job.labels <= standing.runner.labels:
+                            left.remove(standing)
+                            return standing
         return None
 
 

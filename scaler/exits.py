@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import IntEnum
 
-from scaler.model import Reason, Result, Subject, Tick
+from scaler.model import Launch, Reason, Result, Subject, Tick
 
 PATIENCE = timedelta(minutes=10)
 """A job may wait that long for a full pool or for EC2's capacity before the run turns red."""
 CAPS = frozenset({Reason.POOL_FULL, Reason.FLEET_FULL, Reason.BUDGET_SPENT})
-REFUSALS = frozenset({Reason.REFUSED, Reason.BUSY, Reason.HELD})
+REFUSALS = frozenset({Reason.REFUSED, Reason.BUSY, Reason.HELD, Reason.PUBLIC})
 
 
 class Exit(IntEnum):
@@ -58,7 +58,7 @@ def _refused(tick: Tick) -> bool:
 
 def _capped(tick: Tick) -> bool:
     no_capacity = any(outcome.result is Result.NO_CAPACITY for outcome in tick.outcomes)
-    if tick.snapshot.asked and no_capacity:
+    if tick.snapshot.asked and any(isinstance(o.command, Launch) and not o.instance_id for o in tick.outcomes):
         return True
     for verdict in tick.plan.verdicts:
         if verdict.subject is Subject.REQUEST and verdict.reason in CAPS:

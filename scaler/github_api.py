@@ -11,17 +11,18 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from github import Auth, Github, GithubException
+from github.Requester import Requester
 
+from scaler.boundary import ServerClock, readable
 from scaler.github_errors import refusal
-from scaler.model import Denied, Job, JobStatus, NameTaken, Queue, Removal, Runner, Scope, Secret, Unavailable
+from scaler.model import Clock, Denied, Job, JobStatus, NameTaken, Queue, Removal, Runner, Scope, Secret, Unavailable
 
 API_VERSION = "2022-11-28"
 PAGE = 100
@@ -40,35 +41,45 @@ log = logging.getLogger(__name__)
 class GitHubApi:
     """The port `model.GitHub` over REST. Safe to be used by several threads."""
 
-    def __init__(self, token: str, api_url: str, sleep: Callable[[float], None]) -> None:
-        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`); `sleep` waits between two attempts."""
+    def __init__(self, token: str, api_url: str, clock: Clock) -> None:
+        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`)."""
+        self._token = token
         self._api_url = api_url.rstrip("/")
-        self._sleep = sleep
-        self._requester = Github(
-            auth=Auth.Token(token),
-            base_url=self._api_url,
-            timeout=20,
-            per_page=PAGE,
-            retry=None,
-            seconds_between_requests=None,
-            seconds_between_writes=None,
-            lazy=True,
-            api_version=API_VERSION,
-        ).requester
-        self._lock = threading.Lock()
-        self._date: datetime | None = None
+        self._clock = clock
+        self._server_clock = ServerClock(clock)
+        self._local = threading.local()
         self._groups: dict[tuple[str, str], int] = {}
+
+    @property
+    def _requester(self) -> Requester:
+        """PyGithub's, one a thread: it keeps the request of the moment on its one connection object."""
+        if not hasattr(self._local, "requester"):
+            self._local.requester = Github(
+                auth=Auth.Token(self._token),
+                base_url=self._api_url,
+                timeout=20,
+                per_page=PAGE,
+                retry=None,
+                seconds_between_requests=None,
+                seconds_between_writes=None,
+                lazy=True,
+                api_version=API_VERSION,
+            ).requester
+        requester: Requester = self._local.requester
+        return requester
 
     # --- the port ------------------------------------------------------------------------------
 
     def now(self) -> datetime:
-        """GitHub's clock: the newest `Date` header, asking for the free rate limit if there was none yet."""
-        if self._date is None:
+        """GitHub's clock; asks for the rate limit, which is free, if nothing was asked yet."""
+        if self._server_clock.now() is None:
             self._read("/rate_limit", {})
-        if self._date is None:
+        now = self._server_clock.now()
+        if now is None:
             raise Unavailable("GitHub: its answers have no Date; is a proxy between?")
-        return self._date
+        return now
 
+    @readable("GitHub")
     def queue(self, repository: str, *, deep: bool) -> Queue:
         """All unfinished jobs of the repository's active runs, in two run lists (five if `deep`)."""
         jobs: dict[int, Job] = {}
@@ -91,11 +102,18 @@ class GitHubApi:
                     jobs[job.id] = job
         return Queue(tuple(jobs.values()), public, complete)
 
+    @readable("GitHub")
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
         """All runners registered in a scope; foreign ones too."""
         rows, _ = self._rows(f"{_owner_path(scope)}/actions/runners", "runners", {})
         return tuple(_runner(scope, row) for row in rows)
 
+    @readable("GitHub")
+    def is_public(self, repository: str) -> bool:
+        """Whether everybody can see a repository."""
+        return self._read(f"/repos/{repository}", {})["private"] is False
+
+    @readable("GitHub")
     def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:
         """The repositories a runner group serves, lower-case; None when it serves all of the organization."""
         row = self._group(organization, group)
@@ -105,6 +123,7 @@ class GitHubApi:
         rows, _ = self._rows(path, "repositories", {})
         return frozenset(str(repository.get("full_name", "")).lower() for repository in rows)
 
+    @readable("GitHub")
     def jit_secret(self, scope: Scope, name: str, labels: tuple[str, ...], group: str | None) -> Secret:
         """Mint a JIT configuration; GitHub creates the offline runner record with it."""
         group_id = 1  # a repository has only the Default group
@@ -117,6 +136,7 @@ class GitHubApi:
         answer = self._accept(status, text, (201,), f"a JIT configuration in {scope}")
         return Secret(str(answer["encoded_jit_config"]), _integer(_mapping(answer.get("runner")), "id"))
 
+    @readable("GitHub")
     def token_secret(self, scope: Scope) -> Secret:
         """Mint a registration token (valid for one hour)."""
         path = f"{_owner_path(scope)}/actions/runners/registration-token"
@@ -217,12 +237,12 @@ class GitHubApi:
             except Unavailable:
                 if last:
                     raise
-                self._sleep(_backoff(attempt))
+                self._clock.sleep(_backoff(attempt))
                 continue
             wait = _retry_after(status, headers, attempt)
             if last or wait is None or wait > LONGEST_WAIT:
                 return status, headers, text
-            self._sleep(wait)
+            self._clock.sleep(wait)
         raise AssertionError("unreachable")
 
     def _once(
@@ -237,17 +257,8 @@ class GitHubApi:
         except (requests.RequestException, OSError) as error:
             raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
         log.info("GitHub %s %s: %s", verb, path, status)
-        self._note_date(headers.get("date"))
+        self._server_clock.hear(headers.get("date"))
         return status, headers, text
-
-    def _note_date(self, header: str | None) -> None:
-        try:
-            date = parsedate_to_datetime(header) if header else None
-        except ValueError:
-            date = None
-        if date is not None:
-            with self._lock:
-                self._date = max(self._date or date, date)
 
 
 def _retry_after(status: int, headers: dict[str, Any], attempt: int) -> float | None:

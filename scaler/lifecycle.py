@@ -27,7 +27,7 @@ from scaler.model import (
     View,
 )
 from scaler.room import BREAKER_FAILURES
-from scaler.standing import Phase, Standing, sees_scope
+from scaler.standing import Phase, Standing, is_ours, never_registered, sees_scope, terminate
 
 DRAIN_WINDOW = timedelta(minutes=2)
 """How long a drained or orphaned instance may take to end itself; longer than GitHub's `busy` lags (60 s)."""
@@ -38,6 +38,8 @@ LIFETIME_GRACE = timedelta(minutes=10)
 GHOST_AGE = timedelta(minutes=1)
 PARAMETER_AGE = timedelta(minutes=30)
 """A registration secret is good for an hour; nobody may still want one this old."""
+BREAKER_MEMORY = timedelta(hours=3)
+"""Failures further apart than that are no row."""
 SETTLED = timedelta(minutes=5)
 """AWS lists are eventually consistent: younger things may be missing from one."""
 
@@ -81,6 +83,9 @@ def _kept_idle(stands: Sequence[Standing], now: datetime) -> set[str]:
 def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, life: Lifecycle, *, kept: bool) -> None:
     instance = standing.instance
     reason, sentence, commands = _judge(snapshot, standing, demand, kept=kept)
+    if instance.scope is None and standing.scope is not None and standing.phase is not Phase.UNKNOWN:
+        told = "its parameter or its runner tells whose it is"
+        commands.insert(0, _tag(standing, "scope", standing.scope, reason, told))
     if instance.hold:
         destructive = any(isinstance(command, Drain | Terminate) for command in commands)
         commands = [] if destructive else commands
@@ -105,12 +110,13 @@ _Judgement = tuple[Reason, str, list[Command]]
 
 
 def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool) -> _Judgement:
-    if standing.phase is Phase.UNKNOWN:
-        return Reason.UNKNOWN, "its runner or its jobs could not be seen whole; left alone", []
-    if standing.age >= standing.max_lifetime + LIFETIME_GRACE:
-        sentence = f"older than its max_lifetime of {_span(standing.max_lifetime)} and did not end itself"
-        return Reason.EXPIRED, sentence, [_terminate(standing, Reason.EXPIRED, sentence, force=True)]
+    if standing.age >= standing.limits.max_lifetime + LIFETIME_GRACE and snapshot.sees(View.CLOCK):
+        # EC2 alone knows its age: an instance must not live for ever because GitHub cannot be seen.
+        sentence = f"older than its max_lifetime of {_span(standing.limits.max_lifetime)} and did not end itself"
+        return Reason.EXPIRED, sentence, [terminate(standing, Reason.EXPIRED, sentence, force=True)]
     match standing.phase:
+        case Phase.UNKNOWN:
+            return Reason.UNKNOWN, "its runner or its jobs could not be seen whole; left alone", []
         case Phase.BUSY:
             return _judge_busy(standing)
         case Phase.IDLE:
@@ -123,7 +129,7 @@ def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool
             return Reason.LEAVING, "its runner has come and gone; the machine is about to end itself", []
         case Phase.STOPPED:
             sentence = "stopped, by hand or by a wrong shutdown behaviour: a runner never comes back from that"
-            return Reason.STOPPED, sentence, [_terminate(standing, Reason.STOPPED, sentence)]
+            return Reason.STOPPED, sentence, [terminate(standing, Reason.STOPPED, sentence)]
         case _:
             return _judge_leaving(snapshot, standing)
 
@@ -139,7 +145,7 @@ def _judge_busy(standing: Standing) -> _Judgement:
 
 
 def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool) -> _Judgement:
-    instance, pool = standing.instance, standing.instance.pool
+    instance, runner = standing.instance, standing.runner
     commands: list[Command] = []
     if instance.draining_since is not None:
         # A tick died between the tag and the DELETE, or GitHub refused: the runner is still ours to use.
@@ -148,22 +154,23 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
         commands.append(_tag(standing, "idle-since", _stamp(snapshot.now), Reason.IDLE, "seen idle for the first time"))
         return Reason.IDLE, "idle since this tick", commands
     idle = snapshot.now - instance.idle_since
-    if (standing.scope, pool) in demand.wanted:
+    labels = runner.labels if runner else frozenset()
+    if any(scope == standing.scope and wanted <= labels for scope, wanted in demand.wanted):
         return Reason.WANTED, f"idle for {_span(idle)}; a queued job could still be given to it", commands
     if kept:
         return Reason.MIN_IDLE, f"idle for {_span(idle)}; kept by min_idle", commands
-    others_starve = any(name == pool and scope != standing.scope for scope, name in demand.starving)
-    limit = min(STARVED_IDLE, standing.idle_timeout) if others_starve else standing.idle_timeout
-    if idle < limit:
+    others_starve = any(name == instance.pool and scope != standing.scope for scope, name in demand.starving)
+    idle_timeout = standing.limits.idle_timeout
+    limit = min(STARVED_IDLE, idle_timeout) if others_starve else idle_timeout
+    if idle < limit or not snapshot.deep:
         return Reason.IDLE, f"idle for {_span(idle)} of {_span(limit)}", commands
     if not snapshot.sees(View.GROUP, standing.scope or ""):
         sentence = "its runner group serves repositories that config.yaml does not name: nothing is scaled down"
         return Reason.UNKNOWN, sentence, commands
-    if standing.runner is None or commands:
+    if runner is None or commands:
         return Reason.IDLE, f"idle for {_span(idle)}", commands
     why = "and another scope's job waits for the full pool" if others_starve else "and no queued job could use it"
     sentence = f"idle for {_span(idle)}, in two complete observations, {why}"
-    runner = standing.runner
     drain = Drain(instance.id, runner.scope, runner.id, runner.name, Reason.SURPLUS, sentence)
     return Reason.SURPLUS, sentence, [drain]
 
@@ -179,10 +186,10 @@ def _judge_leaving(snapshot: Snapshot, standing: Standing) -> _Judgement:
         tag = _tag(standing, "draining-since", _stamp(snapshot.now), reason, what)
         return reason, f"{what}; to be ended if that is still so in {_span(DRAIN_WINDOW)}", [tag]
     since = snapshot.now - marked
-    if since < DRAIN_WINDOW:
+    if since < DRAIN_WINDOW or not snapshot.deep:
         return Reason.DRAINING, f"draining for {_span(since)}; given {_span(DRAIN_WINDOW)} to end itself", []
     sentence = f"still alive {_span(since)} after it was marked: {what}"
-    return reason, sentence, [_terminate(standing, reason, sentence)]
+    return reason, sentence, [terminate(standing, reason, sentence)]
 
 
 def _watch_breaker(standing: Standing, life: Lifecycle, now: datetime) -> None:
@@ -192,12 +199,18 @@ def _watch_breaker(standing: Standing, life: Lifecycle, now: datetime) -> None:
     if breaker is not None and standing.phase in (Phase.IDLE, Phase.BUSY) and instance.launched_at > breaker.since:
         del life.breakers[instance.pool]
     ended = any(isinstance(c, Terminate) and c.instance_id == instance.id for c in life.commands)
-    if not ended or standing.phase not in (Phase.ORPHAN, Phase.OFFLINE) or instance.idle_since is not None:
-        return
+    if ended and never_registered(standing):
+        _count_failure(life, instance.pool, instance.launched_at, now)
+
+
+def _count_failure(life: Lifecycle, pool: str, launched: datetime, now: datetime) -> None:
+    breaker = life.breakers.get(pool)
+    if breaker is not None and breaker.opened_at is None and now - breaker.since > BREAKER_MEMORY:
+        breaker = None  # not in a row: a runner that came and went in between need not have been seen
     failures = (breaker.failures if breaker else 0) + 1
-    since = breaker.since if breaker else instance.launched_at
+    since = breaker.since if breaker else launched
     # A trial that failed opens the breaker anew, for another pause.
-    life.breakers[instance.pool] = Breaker(failures, since, now if failures >= BREAKER_FAILURES else None)
+    life.breakers[pool] = Breaker(failures, since, now if failures >= BREAKER_FAILURES else None)
 
 
 def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle) -> None:
@@ -205,13 +218,17 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
         life.ghosts.update(memory.ghosts)
         return
     alive = {snapshot.runner_prefix + instance.id for instance in snapshot.instances}
+    pools = {frozenset(pool.labels): pool.name for pool in config.pools}
     working = {job.runner_name for job in snapshot.jobs if job.status is JobStatus.IN_PROGRESS}
     for runner in snapshot.runners:
-        if not runner.name.startswith(snapshot.runner_prefix) or runner.name in alive or runner.online:
+        if not is_ours(snapshot, runner.name) or runner.name in alive or runner.online:
             continue
         if runner.name in working or not sees_scope(config, snapshot, runner.scope):
             continue
         first = memory.ghosts.get(runner.name)
+        if first is None and not runner.busy and runner.labels in pools:
+            # The machine ended itself before its runner was ever online: a launch that never registered.
+            _count_failure(life, pools[runner.labels], snapshot.now, snapshot.now)
         life.ghosts[runner.name] = first or snapshot.now
         _judge_ghost(snapshot.now - (first or snapshot.now), runner, life)
 
@@ -226,7 +243,7 @@ def _judge_ghost(known: timedelta, runner: Runner, life: Lifecycle) -> None:
 
 
 def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle) -> None:
-    if not snapshot.sees(View.INSTANCES):
+    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
         return
     by_id = {standing.instance.id: standing for standing in stands}
     for parameter in snapshot.parameters:
@@ -258,19 +275,6 @@ def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lif
 def with_lifecycle(memory: Memory, life: Lifecycle) -> Memory:
     """The memory to keep: breakers and ghosts as reviewed."""
     return replace(memory, breakers=life.breakers, ghosts=life.ghosts)
-
-
-def _terminate(standing: Standing, reason: Reason, sentence: str, *, force: bool = False) -> Terminate:
-    runner = standing.runner
-    return Terminate(
-        standing.instance.id,
-        reason,
-        sentence,
-        runner.scope if runner else standing.scope or "",
-        runner.id if runner else None,
-        runner.name if runner else "",
-        force,
-    )
 
 
 def _tag(standing: Standing, key: str, value: str | None, reason: Reason, sentence: str) -> Tag:

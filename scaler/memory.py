@@ -12,10 +12,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from scaler.model import Breaker, Launch, Link, Memory, Outcome, Result
+from scaler.model import Breaker, Launch, Link, LinkState, Memory, Outcome, Result
 
 VERSION = 1
 LIMIT = 4096
+GHOSTS = 30
+
+_STATES = tuple(LinkState)
 
 
 class StateError(ValueError):
@@ -24,29 +27,54 @@ class StateError(ValueError):
 
 def encode(memory: Memory) -> str:
     """
-    The memory as JSON. When it grows past the limit, the oldest links are dropped.
+    The memory as JSON, below the limit: the ghosts known longest, then as many of the newest links as fit.
 
-    A link is a hint: without it the chain is walked from the day's first link.
+    A link is a hint: without it the chain is walked from the day's first link. A ghost that is not
+    remembered is deregistered a tick later.
     """
     links = sorted(memory.links.items(), key=lambda item: item[1].used_at, reverse=True)
+    ghosts = sorted(memory.ghosts.items(), key=lambda item: item[1])[:GHOSTS]
     while True:
         text = json.dumps(
             {
                 "v": VERSION,
-                "links": {slot: [link.k, _minute(link.used_at), int(link.taken)] for slot, link in links},
+                "links": _packed(links),
                 "launches": {str(_minute(when)): count for when, count in memory.launches.items()},
                 "breakers": {
                     pool: [b.failures, _minute(b.since), _minute(b.opened_at) if b.opened_at else None]
                     for pool, b in memory.breakers.items()
                 },
-                "ghosts": {name: _minute(when) for name, when in memory.ghosts.items()},
+                "ghosts": {name: _minute(when) for name, when in ghosts},
             },
             separators=(",", ":"),
             sort_keys=True,
         )
-        if len(text) <= LIMIT or not links:
+        if len(text) <= LIMIT or not (links or ghosts):
             return text
-        links = links[: len(links) * 9 // 10]
+        links, ghosts = links[: len(links) * 9 // 10], ghosts if links else ghosts[1:]
+
+
+def _packed(links: list[tuple[str, Link]]) -> dict[str, list[list[int]]]:
+    """Per pool, rows of slot, k, minute and state; k and minute as differences to the row before."""
+    packed: dict[str, list[list[int]]] = {}
+    for name, link in sorted(links, key=lambda item: (item[0].rpartition("/")[0], item[1].used_at)):
+        pool, _, slot = name.rpartition("/")
+        # Rounded up: a link must count as recent for no less than boot_timeout.
+        row = [int(slot), link.k, _minute(link.used_at, up=True), _STATES.index(link.state)]
+        rows = packed.setdefault(pool, [])
+        before = [sum(r[1] for r in rows), sum(r[2] for r in rows)]
+        rows.append([row[0], row[1] - before[0], row[2] - before[1], row[3]])
+    return packed
+
+
+def _unpacked(packed: dict[str, list[list[int]]]) -> dict[str, Link]:
+    links = {}
+    for pool, rows in packed.items():
+        k = minute = 0
+        for slot, more, later, state in rows:
+            k, minute = k + more, minute + later
+            links[f"{pool}/{int(slot)}"] = Link(k, _when(minute), _STATES[state])
+    return links
 
 
 def decode(text: str | None) -> Memory:
@@ -58,7 +86,7 @@ def decode(text: str | None) -> Memory:
         if state["v"] != VERSION:
             raise StateError(f"version {state['v']} is not {VERSION}")
         return Memory(
-            links={slot: Link(int(k), _when(used), bool(taken)) for slot, (k, used, taken) in state["links"].items()},
+            links=_unpacked(state["links"]),
             launches={_when(minute): int(count) for minute, count in state["launches"].items()},
             breakers={
                 pool: Breaker(int(failures), _when(since), None if opened is None else _when(opened))
@@ -68,16 +96,15 @@ def decode(text: str | None) -> Memory:
         )
     except StateError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError, OSError) as error:
         raise StateError(f"not a state of ours ({type(error).__name__})") from error
 
 
 def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memory:
     """
-    The memory with what this tick's launches taught: links used, launches counted.
+    The memory with what this tick's launches taught: the links asked for, the launches counted.
 
-    A link that was known before keeps the time of its first use, or a slot that answers with a mismatch
-    would never come free again.
+    A link that is taken keeps the time of its first refusal, or its slot would never be free again.
     """
     links, launches = dict(memory.links), dict(memory.launches)
     minute = _when(_minute(now))
@@ -86,15 +113,21 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
             continue
         slot = f"{outcome.command.pool}/{outcome.command.slot}"
         known = links.get(slot)
-        used_at = known.used_at if known and known.k == outcome.link else now
-        links[slot] = Link(outcome.link, used_at, taken=outcome.result is Result.TAKEN)
-        if outcome.result is Result.DONE:
+        state = LinkState.USED
+        if outcome.spent:
+            state = LinkState.SPENT
+        elif outcome.result is Result.TAKEN and not outcome.instance_id:
+            state = LinkState.TAKEN
+        again = known is not None and known.k == outcome.link and known.state is state is LinkState.TAKEN
+        links[slot] = Link(outcome.link, known.used_at if known is not None and again else now, state)
+        if outcome.instance_id and outcome.result is not Result.TAKEN:
             launches[minute] = launches.get(minute, 0) + 1
     return replace(memory, links=links, launches=launches)
 
 
-def _minute(when: datetime) -> int:
-    return int(when.timestamp()) // 60
+def _minute(when: datetime, *, up: bool = False) -> int:
+    seconds = int(when.timestamp())
+    return -(-seconds // 60) if up else seconds // 60
 
 
 def _when(minute: Any) -> datetime:

@@ -169,7 +169,8 @@ class Snapshot:
     `jobs` holds every unfinished job of each repository whose queue was seen whole, `instances` every
     instance of the fleet that is not yet shutting down, `public` the repositories that are public.
     `served` are those that the organization's runner group serves (lower-case; None: all of them).
-    `runner_prefix` begins the names of our runners; the instance id is the rest. With `asked`, the plan
+    `runner_prefix` begins the names of our runners; the instance id is the rest. Not `deep`: runs that wait
+    were not looked into, so a job of theirs may run or be queued unseen (D1). With `asked`, the plan
     does that alone; `strangers` are the asked-for instances that exist but are not ours.
     """
 
@@ -182,6 +183,7 @@ class Snapshot:
     unseen: tuple[Unseen, ...] = ()
     public: frozenset[str] = frozenset()
     served: frozenset[str] | None = None
+    deep: bool = True
     asked: tuple[Up | Down, ...] = ()
     strangers: frozenset[str] = frozenset()
 
@@ -193,18 +195,26 @@ class Snapshot:
 # --- what is remembered ------------------------------------------------------------------------
 
 
+class LinkState(StrEnum):
+    """
+    What is behind a link of a slot's chain of client tokens.
+
+    `USED`: an instance of ours, when it was last asked. `TAKEN`: EC2 answered with a mismatch, so somebody
+    else's instance may be behind it. `SPENT`: nothing, and never will be.
+    """
+
+    USED = "used"
+    TAKEN = "taken"
+    SPENT = "spent"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """
-    The last link used of a slot's chain of client tokens.
-
-    `used_at` is when it was first known to be used. `taken` says that EC2 answered with a mismatch: the
-    link was used with other launch parameters, so somebody else's instance may be behind it.
-    """
+    """The last link of a slot's chain that was asked for, when, and what came of it."""
 
     k: int
     used_at: datetime
-    taken: bool = False
+    state: LinkState = LinkState.USED
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +300,16 @@ class Launch:
     """
     Fill one slot: one CreateFleet call per market under the slot's next links, then hand over.
 
-    `scope` is no launch parameter (D3): it says to whom the new instance is handed.
+    `scope` is no launch parameter (D3): it says to whom the new instance is handed. `hinted` says that the
+    memory knew the slot's last link (without that the links ahead may be spent), `asked_before` that `link` is
+    that one, so that EC2's answer may be an instance that others have long since handed over.
     """
 
     pool: str
     slot: int
     link: int
+    hinted: bool
+    asked_before: bool
     markets: tuple[Market, ...]
     scope: Scope
     reason: Reason
@@ -430,7 +444,7 @@ class Outcome:
     What one command did.
 
     `instance_id` and `runner_name` are set where one came to be or ended; `link` is the last link that a
-    launch used; `remedy` holds the lines to paste when a permission was missing.
+    launch asked for, `spent` says that nothing is behind it; `remedy` holds the lines to paste when a permission was missing.
     """
 
     command: Command
@@ -439,6 +453,7 @@ class Outcome:
     instance_id: str = ""
     runner_name: str = ""
     link: int | None = None
+    spent: bool = False
     remedy: str = ""
 
 
@@ -507,6 +522,19 @@ class Removal(StrEnum):
     GONE = "gone"
 
 
+class Clock(Protocol):
+    """Real time, and a sleep that a signal ends."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, at most until the process is asked to stop."""
+
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
+
+
 class GitHub(Protocol):
     """What the scaler asks of GitHub. Every call raises `Unavailable` or `Denied`."""
 
@@ -518,6 +546,9 @@ class GitHub(Protocol):
 
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
         """All runners registered in a scope."""
+
+    def is_public(self, repository: str) -> bool:
+        """Whether everybody can see a repository."""
 
     def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:
         """The repositories a runner group serves (lower-case names); None means all of the organization."""
@@ -565,7 +596,7 @@ class Cloud(Protocol):
     """What the scaler asks of EC2 and SSM. Every call raises `Unavailable` or `Denied`."""
 
     def now(self) -> datetime | None:
-        """AWS's clock: its newest `Date` header, None before the first answer."""
+        """AWS's clock: its newest `Date` header and the time since; None before the first answer."""
 
     def instances(self) -> tuple[Instance, ...]:
         """Every instance of the fleet that is not terminated."""
@@ -573,8 +604,8 @@ class Cloud(Protocol):
     def instance(self, instance_id: str) -> tuple[Instance, str] | None:
         """One instance, whoever owns it, with the fleet its tag names ("" for none); None if EC2 knows none."""
 
-    def states(self, instance_ids: tuple[str, ...]) -> Mapping[str, InstanceState]:
-        """The states EC2 reports; an id that EC2 does not know (yet) is missing."""
+    def look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
+        """These instances, dead ones too; an id that EC2 does not list (yet) is missing."""
 
     def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
         """Launch one instance into a slot, under the client token of that link."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -54,6 +55,9 @@ class Observer:
         self._cloud = cloud
         self._prefix = runner_prefix
         self._unseen: list[Unseen] = []
+        # Kept over ticks: each of its threads keeps its connection to GitHub.
+        self._threads = ThreadPoolExecutor(CONNECTIONS)
+        self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
 
     def observe(self, *, deep: bool, known: Memory | None = None) -> tuple[Snapshot, Memory]:
         """
@@ -62,8 +66,8 @@ class Observer:
         `deep` also looks into runs that wait, for their siblings (D1).
         """
         self._unseen = []
-        instances = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
-        parameters = self._ask(View.PARAMETERS, "", self._cloud.parameters, NO_PARAMETERS)
+        instances = self._instances()
+        parameters = self._parameters()
         memory = self._memory(known)
         scopes = self._scopes(instances)
         runners = self._runners(scopes, instances)
@@ -82,6 +86,7 @@ class Observer:
                 unseen=tuple(self._unseen),
                 public=public,
                 served=served,
+                deep=deep,
             ),
             memory,
         )
@@ -89,11 +94,23 @@ class Observer:
     def observe_for_up(self, asked: Sequence[Up]) -> tuple[Snapshot, Memory]:
         """What a launch by hand needs: the instances and the memory."""
         self._unseen = []
-        instances = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
+        instances = self._instances()
         memory = self._memory(None)
-        now = self._github.now()
+        public = frozenset(
+            ask.scope
+            for ask in asked
+            if "/" in ask.scope and self._ask(View.QUEUE, ask.scope, partial(self._github.is_public, ask.scope), False)
+        )
         self._check_clocks()
-        return Snapshot(now, self._prefix, instances=instances, unseen=tuple(self._unseen), asked=tuple(asked)), memory
+        snapshot = Snapshot(
+            now=self._github.now(),
+            runner_prefix=self._prefix,
+            instances=instances,
+            unseen=tuple(self._unseen),
+            public=public,
+            asked=tuple(asked),
+        )
+        return snapshot, memory
 
     def observe_for_down(self, asked: Sequence[Down]) -> tuple[Snapshot, Memory]:
         """What an end by hand needs: those instances, whoever owns them, and what their runners do."""
@@ -102,13 +119,14 @@ class Observer:
         for ask in asked:
             found = self._ask(View.INSTANCES, "", partial(self._cloud.instance, ask.instance_id), None)
             if found is not None and found[1] == self._config.fleet and found[0].state.alive:
-                ours.append(found[0])
+                ours.append(self._spelled(found[0]))
             elif found is not None and found[1] != self._config.fleet:
                 strangers.add(ask.instance_id)
-        scopes = [instance.scope for instance in ours if instance.scope] if all(i.scope for i in ours) else None
-        watched = self._scopes(ours) if scopes is None else dict.fromkeys(scopes)
-        runners = self._runners(list(watched), ours) if ours else {}
-        jobs, public = self._queues(self._repositories(watched), deep=False) if ours else ((), frozenset())
+        memory = self._memory(None)
+        # Without a scope tag its runner may be anywhere of ours.
+        scopes = [i.scope for i in ours if i.scope] if all(i.scope for i in ours) else self._scopes(ours)
+        runners = self._runners(scopes, ours)
+        jobs, public = self._queues(self._repositories(scopes), deep=True)
         snapshot = Snapshot(
             now=self._github.now(),
             runner_prefix=self._prefix,
@@ -120,7 +138,11 @@ class Observer:
             asked=tuple(asked),
             strangers=frozenset(strangers),
         )
-        return snapshot, Memory()
+        return snapshot, memory
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False)
 
     # --- the parts -----------------------------------------------------------------------------
 
@@ -132,6 +154,18 @@ class Observer:
         except ApiError as error:
             self._unseen.append(Unseen(view, scope, str(error)))
         return otherwise
+
+    def _instances(self) -> tuple[Instance, ...]:
+        found = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
+        return tuple(self._spelled(instance) for instance in found)
+
+    def _spelled(self, instance: Instance) -> Instance:
+        """GitHub's names know no case: a scope is spelled as config.yaml spells it now."""
+        return replace(instance, scope=instance.scope and self._spelling.get(instance.scope.lower(), instance.scope))
+
+    def _parameters(self) -> tuple[Parameter, ...]:
+        found = self._ask(View.PARAMETERS, "", self._cloud.parameters, NO_PARAMETERS)
+        return tuple(replace(each, scope=self._spelling.get(each.scope.lower(), each.scope)) for each in found)
 
     def _memory(self, known: Memory | None) -> Memory:
         text = self._ask(View.STATE, "", self._cloud.load_state, None)
@@ -155,9 +189,10 @@ class Observer:
         return [*configured, *sorted(left)]
 
     def _runners(self, scopes: Sequence[Scope], instances: Iterable[Instance]) -> dict[Scope, tuple[Runner, ...]]:
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            found = pool.map(lambda s: self._ask(View.RUNNERS, s, lambda: self._github.runners(s), NO_RUNNERS), scopes)
-            runners = dict(zip(scopes, found, strict=True))
+        def ask(scope: Scope) -> tuple[Runner, ...]:
+            return self._ask(View.RUNNERS, scope, partial(self._github.runners, scope), NO_RUNNERS)
+
+        runners = dict(zip(scopes, self._threads.map(ask, scopes), strict=True))
         for scope in scopes:
             registered = [i for i in instances if i.scope == scope and i.idle_since and not i.draining_since]
             if registered and not runners[scope]:
@@ -196,8 +231,7 @@ class Observer:
             nothing = Queue(())
             return self._ask(View.QUEUE, repository, lambda: self._github.queue(repository, deep=deep), nothing)
 
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            queues = list(pool.map(ask, repositories))
+        queues = list(self._threads.map(ask, repositories))
         for repository, queue in zip(repositories, queues, strict=True):
             if not queue.complete:
                 why = "GitHub's run list ends at 1,000 results: there are at least these jobs"
@@ -216,7 +250,7 @@ class Observer:
                 self._unseen.append(Unseen(View.RUNNERS, scope, why))
 
     def _check_clocks(self) -> None:
-        aws = self._cloud.now()
-        if aws is not None and abs(aws - self._github.now()) > SKEW:
-            why = f"GitHub's clock and AWS's are {abs(aws - self._github.now())} apart: no age can be trusted"
+        aws, github = self._cloud.now(), self._github.now()
+        if aws is not None and abs(aws - github) > SKEW:
+            why = f"GitHub's clock and AWS's are {abs(aws - github)} apart: no age can be trusted"
             self._unseen.append(Unseen(View.CLOCK, "", why))

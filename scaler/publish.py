@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
-from scaler.problem import Problem, Severity
+from scaler.problem import Problem
+from scaler.text import harmless
 
 
 class Publisher:
@@ -20,35 +22,36 @@ class Publisher:
         self._stream = sys.stderr if to_stderr else sys.stdout
 
     def say(self, lines: Sequence[str]) -> None:
-        """Print lines."""
+        """Print lines, none of which is a workflow command or moves the cursor, whatever a job is called."""
         for line in lines:
-            print(line, file=self._stream, flush=True)
+            print(harmless(line), file=self._stream, flush=True)
 
     def mask(self, secret: str) -> None:
         """Have GitHub star a secret in the log from now on. Anywhere else, saying it would be the leak."""
         if self._in_actions and secret:
-            import github_action_utils as gha  # noqa: PLC0415 - loaded where it is needed: start-up time
-
-            gha.add_mask(secret)
+            self._command("add_mask", secret)
 
     def problem(self, problem: Problem) -> None:
         """One line on standard error, and the annotation at its place in the file."""
-        error = problem.severity is Severity.ERROR
-        print(f"{problem.severity.value}: {problem}", file=sys.stderr, flush=True)  # noqa: T201 - one of two places that speak
+        print(f"{problem.severity.value}: {problem}", file=sys.stderr, flush=True)  # noqa: T201
         if self._in_actions:
-            import github_action_utils as gha  # noqa: PLC0415
-
-            (gha.error if error else gha.warning)(str(problem), file=problem.file or None, line=problem.line or None)
+            self._command(problem.severity.value, str(problem), file=problem.file or None, line=problem.line or None)
 
     def annotate(self, annotations: Sequence[tuple[str, str]]) -> None:
         """Annotations for a person; outside of Actions, lines on standard error."""
         for level, text in annotations:
             if self._in_actions:
-                import github_action_utils as gha  # noqa: PLC0415
-
-                (gha.error if level == "error" else gha.warning)(text)
+                self._command(level, text)
             else:
-                print(f"{level}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+                told = "\n".join(harmless(line) for line in text.split("\n"))
+                print(f"{level}: {told}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _command(self, name: str, text: str, **properties: object) -> None:
+        """A workflow command. GitHub reads them from either stream; a JSON document keeps its own clean."""
+        import github_action_utils as gha  # noqa: PLC0415 - loaded where it is needed: start-up time
+
+        with redirect_stdout(self._stream):
+            getattr(gha, name)(text, **properties)
 
     def summary(self, markdown: str) -> None:
         """Write the job summary anew: of a watch, the last tick is what counts."""

@@ -6,31 +6,32 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Protocol
 
 from scaler.act import Actor
 from scaler.config import Config
 from scaler.decide import decide
-from scaler.model import ApiError, Down, GitHub, Memory, Reason, Scope, Subject, Tick, Up
+from scaler.model import ApiError, Clock, Down, GitHub, Memory, Reason, Scope, Subject, Tick, Up
 from scaler.observe import Observer
 
 DEEP_EVERY = 10
 """Every tenth tick of a watch, and every single one, also lists waiting, pending and requested runs (D1)."""
-WORK = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING})
-MOVING = frozenset({Reason.BOOTING, Reason.NO_SCOPE, Reason.IDLE, Reason.WANTED, Reason.SURPLUS, Reason.LEAVING, Reason.DRAINING})
-
-
-class Clock(Protocol):
-    """Real time, and a sleep that a signal ends."""
-
-    def monotonic(self) -> float:
-        """Seconds that only grow."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, at most until the process is asked to stop."""
-
-    def stopping(self) -> bool:
-        """Whether the process was asked to stop."""
+PLAN_LIFE = timedelta(minutes=5)
+"""A plan older than this is not acted on any more: the next tick sees the world anew (D3)."""
+WORK = frozenset(
+    {
+        Reason.IDLE_RUNNER,
+        Reason.BOOTING_RUNNER,
+        Reason.LAUNCHING,
+        Reason.POOL_FULL,
+        Reason.FLEET_FULL,
+        Reason.BUDGET_SPENT,
+        Reason.BREAKER_OPEN,
+        Reason.SUPPLY_UNSEEN,
+    }
+)
+MOVING = frozenset(
+    {Reason.BOOTING, Reason.NO_SCOPE, Reason.IDLE, Reason.WANTED, Reason.SURPLUS, Reason.LEAVING, Reason.DRAINING}
+)
 
 
 class RealClock:
@@ -60,8 +61,9 @@ class RealClock:
 class Reconciler:
     """Ticks of one fleet. Holds the memory of the last one, in case the state parameter cannot be read."""
 
-    def __init__(self, config: Config, observer: Observer, actor: Actor) -> None:
+    def __init__(self, config: Config, observer: Observer, actor: Actor, clock: Clock) -> None:
         """Everything it needs is built by `__main__`."""
+        self._clock = clock
         self._config = config
         self._observer = observer
         self._actor = actor
@@ -74,29 +76,32 @@ class Reconciler:
 
     def tick(self, *, deep: bool = True) -> Tick:
         """Observe, decide, act."""
-        return self._act(self.plan(deep=deep))
+        began = self._clock.monotonic()
+        return self._act(self.plan(deep=deep), began)
 
-    def by_hand(self, asked: Sequence[Up | Down], *, dry: bool = False) -> Tick:
+    def by_hand(self, asked: Sequence[Up | Down]) -> Tick:
         """What the button asks for: launches or ends of instances, by the same decision."""
+        began = self._clock.monotonic()
         ups = [ask for ask in asked if isinstance(ask, Up)]
         downs = [ask for ask in asked if isinstance(ask, Down)]
         snapshot, memory = self._observer.observe_for_up(ups) if ups else self._observer.observe_for_down(downs)
-        planned = Tick(snapshot, decide(self._config, snapshot, memory))
-        return planned if dry else self._act(planned)
+        return self._act(Tick(snapshot, decide(self._config, snapshot, memory)), began)
 
-    def _act(self, planned: Tick) -> Tick:
-        acted = self._actor.act(planned.plan, planned.snapshot)
+    def _act(self, planned: Tick, began: float) -> Tick:
+        def late() -> bool:
+            return self._clock.stopping() or self._clock.monotonic() - began > PLAN_LIFE.total_seconds()
+
+        acted = self._actor.act(planned.plan, planned.snapshot, late)
         self._memory = acted.memory
         return Tick(planned.snapshot, planned.plan, acted.outcomes, acted.unseen)
 
-    def watch(
-        self, clock: Clock, run_for: timedelta, every: timedelta, linger: timedelta, on_tick: Callable[[Tick], None]
-    ) -> None:
+    def watch(self, run_for: timedelta, every: timedelta, linger: timedelta, on_tick: Callable[[Tick], None]) -> None:
         """
         Tick every `every` until `run_for` is over, or nothing was queued or moving for `linger`.
 
         The clock starts a tick at a fixed pace; a tick that takes longer than `every` is followed at once.
         """
+        clock = self._clock
         start = quiet_since = clock.monotonic()
         number = 0
         while True:

@@ -244,14 +244,12 @@ def _plain(value: Any) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
 
 
-def outputs(ticks: Sequence[Tick], config: Config) -> dict[str, str]:
-    """The action's outputs, over all ticks of a watch."""
-    done = [o for tick in ticks for o in tick.outcomes if o.instance_id]
-    launched = [o for o in done if isinstance(o.command, Launch) and o.result is not Result.TAKEN]
+def outputs(last: Tick, done: Sequence[Outcome], config: Config) -> dict[str, str]:
+    """The action's outputs: of the last tick the queue and the plan, of all ticks of a watch what was `done`."""
+    launched = [o for o in done if isinstance(o.command, Launch) and o.instance_id and o.result is not Result.TAKEN]
     ended = [o for o in done if isinstance(o.command, Terminate) and o.result is Result.DONE]
     pools = dict.fromkeys(o.command.pool for o in launched if isinstance(o.command, Launch))
     labels = dict.fromkeys(label for name in pools if (pool := config.pool(name)) for label in pool.labels)
-    last = ticks[-1]
     queued = sum(v.subject is Subject.JOB and v.reason in WAITING for v in last.plan.verdicts)
     return {
         "instance-ids": json.dumps([o.instance_id for o in (launched or ended)]),
@@ -276,7 +274,7 @@ def alerts(tick: Tick) -> list[tuple[str, str]]:
     unserved: dict[str, list[str]] = defaultdict(list)
     for verdict in tick.plan.verdicts:
         if verdict.reason in (Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN):
-            unserved[verdict.sentence].append(f'"{verdict.name}" in {verdict.scope}')
+            unserved[safe(verdict.sentence)].append(f'"{safe(verdict.name)}" in {verdict.scope}')
     for sentence, jobs in unserved.items():
         found[f"{jobs[0]}{f' and {len(jobs) - 1} more' if len(jobs) > 1 else ''}: {sentence}"] = "warning"
     ranked = sorted(found.items(), key=lambda item: item[1] != "error")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.config import Config, Pool
-from scaler.model import Launch, Link, Memory, Reason, Scope, Snapshot
+from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot
 
 LAUNCHES_PER_TICK = 100
 LAUNCHES_PER_HOUR_AND_SLOT = 20
@@ -58,7 +58,9 @@ class Room:
         trial = self._on_trial[pool.name]
         self._on_trial[pool.name] = None if trial is None else trial - 1
         link = next_link(pool, slot, self._snapshot.now, self._memory)
-        return Launch(pool.name, slot, link, pool.markets, scope, reason, sentence)
+        known = self._memory.links.get(f"{pool.name}/{slot}")
+        again = known is not None and known.k == link
+        return Launch(pool.name, slot, link, known is not None, again, pool.markets, scope, reason, sentence)
 
 
 def free_slots(pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:
@@ -72,7 +74,7 @@ def free_slots(pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:
 
 
 def _is_taken(link: Link | None, pool: Pool, now: datetime) -> bool:
-    return link is not None and link.taken and now - link.used_at < pool.boot_timeout
+    return link is not None and link.state is LinkState.TAKEN and now - link.used_at < pool.boot_timeout
 
 
 def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
@@ -81,15 +83,13 @@ def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
 
     A link used within boot_timeout is tried again: EC2's answer says whether its instance lives, however
     stale our view is. An older one is spent, since this snapshot shows the slot empty. Without a hint the
-    chain starts anew each UTC day, at a link that no other day can have used.
+    chain starts at the UTC day's first link; with one it never jumps, so that two ticks at midnight agree.
     """
-    today = (now.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
     link = memory.links.get(f"{pool.name}/{slot}")
     if link is None:
-        return today
-    if now - link.used_at < pool.boot_timeout:
-        return link.k
-    return max(link.k + 1, today)
+        return (now.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
+    recent = now - link.used_at < pool.boot_timeout
+    return link.k if recent and link.state is not LinkState.SPENT else link.k + 1
 
 
 def _on_trial(pool: Pool, snapshot: Snapshot, memory: Memory) -> int | None:

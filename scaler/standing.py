@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
+from typing import NamedTuple
 
 from scaler.config import Config, Pool, Registration
-from scaler.model import Instance, InstanceState, Job, JobStatus, Runner, Snapshot, View
+from scaler.model import Instance, InstanceState, Job, JobStatus, Reason, Runner, Snapshot, Terminate, View
 
-DEFAULT_BOOT_TIMEOUT = timedelta(minutes=10)
-"""For instances of a pool that config.yaml has no more."""
-DEFAULT_IDLE_TIMEOUT = timedelta(minutes=5)
-DEFAULT_MAX_LIFETIME = timedelta(hours=6)
+
+class Limits(NamedTuple):
+    """The times that bound an instance's life."""
+
+    boot_timeout: timedelta
+    idle_timeout: timedelta
+    max_lifetime: timedelta
+
+
+DEFAULT_LIMITS = Limits(timedelta(minutes=10), timedelta(minutes=5), timedelta(hours=6))
+"""For instances of a pool that config.yaml has no more: the schema's defaults."""
 
 
 class Phase(Enum):
@@ -48,34 +56,29 @@ class Standing:
     phase: Phase = Phase.UNKNOWN
 
     @property
-    def boot_timeout(self) -> timedelta:
-        """Half of the pool's for an instance whose hand-over was lost: no secret will come (D4)."""
-        whole = self.pool.boot_timeout if self.pool else DEFAULT_BOOT_TIMEOUT
-        return whole if self.handed_over else whole / 2
-
-    @property
-    def idle_timeout(self) -> timedelta:
-        """The pool's, or the default for a pool that is no more."""
-        return self.pool.idle_timeout if self.pool else DEFAULT_IDLE_TIMEOUT
-
-    @property
-    def max_lifetime(self) -> timedelta:
-        """The pool's, or the default for a pool that is no more."""
-        return self.pool.max_lifetime if self.pool else DEFAULT_MAX_LIFETIME
+    def limits(self) -> Limits:
+        """The pool's; half of boot_timeout for an instance whose hand-over was lost: no secret will come (D4)."""
+        pool = self.pool
+        limits = Limits(pool.boot_timeout, pool.idle_timeout, pool.max_lifetime) if pool else DEFAULT_LIMITS
+        return limits if self.handed_over else limits._replace(boot_timeout=limits.boot_timeout / 2)
 
     @property
     def supply(self) -> bool:
         """
         Whether a queued job may count on this instance.
 
-        An unknown one counts: it may be idle, and a launch too few is mended by the next tick.
+        An unknown one counts: it may be idle, and a launch too few is mended by the next tick. But one that
+        nobody knows the scope of may stand for other scopes no longer than it may boot.
         """
-        return self.phase in (Phase.IDLE, Phase.BOOTING, Phase.UNKNOWN)
+        if self.phase is Phase.UNKNOWN:
+            return self.scope is not None or self.age < self.limits.boot_timeout
+        return self.phase in (Phase.IDLE, Phase.BOOTING)
 
 
 def standings(config: Config, snapshot: Snapshot) -> tuple[Standing, ...]:
     """One standing for each instance, oldest first."""
-    runners = {runner.name: runner for runner in snapshot.runners}
+    # A second record of one name is a hand-over that lost a race; the one that lives is the runner.
+    runners = {runner.name: runner for runner in sorted(snapshot.runners, key=lambda r: (r.online, r.busy))}
     running = {job.runner_name: job for job in snapshot.jobs if job.status is JobStatus.IN_PROGRESS and job.runner_name}
     told = {parameter.instance_id: parameter.scope for parameter in snapshot.parameters}
     found = []
@@ -103,8 +106,12 @@ def sees_scope(config: Config, snapshot: Snapshot, scope: str | None) -> bool:
 
     Where GitHub's clock and AWS's disagree no age can be trusted, and nothing counts as seen.
     """
-    repositories = [r for r in config.repositories if scope is None or config.scope_of(r).lower() == scope.lower()]
-    scopes = {config.scope_of(r) for r in repositories} | ({scope} if scope else set())
+    repositories = {r for r in config.repositories if scope in (None, config.scope_of(r))}
+    scopes = {config.scope_of(r) for r in repositories}
+    if scope is not None:
+        # An instance may bear a scope that config.yaml names no more; it was looked at all the same.
+        scopes.add(scope)
+        repositories |= {scope} if "/" in scope else set()
     if not snapshot.sees(View.CLOCK):
         return False
     return all(snapshot.sees(View.RUNNERS, s) for s in scopes) and all(
@@ -123,7 +130,7 @@ def _phase(standing: Standing, *, seen: bool) -> Phase:
         return Phase.STOPPED
     if runner is not None and runner.online:
         return Phase.BUSY if runner.busy else Phase.IDLE
-    late = standing.age >= standing.boot_timeout
+    late = standing.age >= standing.limits.boot_timeout
     if instance.draining_since is not None and (instance.idle_since is not None or not late):
         return Phase.DRAINING
     if not late:
@@ -140,3 +147,30 @@ def _came_and_went(standing: Standing) -> bool:
     """
     by_jit = standing.pool is not None and standing.pool.registration is Registration.JIT
     return by_jit and standing.instance.scope is not None and standing.runner is None
+
+
+def never_registered(standing: Standing) -> bool:
+    """Whether an instance's time to boot is over and, as far as one can tell, no runner ever came."""
+    if standing.instance.idle_since is not None or _came_and_went(standing):
+        return False
+    return standing.phase in (Phase.ORPHAN, Phase.OFFLINE)
+
+
+def is_ours(snapshot: Snapshot, runner_name: str) -> bool:
+    """Whether a runner's name is our prefix and an instance id, and nothing between."""
+    rest = runner_name.removeprefix(snapshot.runner_prefix)
+    return rest != runner_name and rest.startswith("i-") and set(rest[2:]) <= set("0123456789abcdef")
+
+
+def terminate(standing: Standing, reason: Reason, sentence: str, *, force: bool = False) -> Terminate:
+    """The command that ends an instance, its runner first."""
+    runner = standing.runner
+    return Terminate(
+        standing.instance.id,
+        reason,
+        sentence,
+        runner.scope if runner else standing.scope or "",
+        runner.id if runner else None,
+        runner.name if runner else "",
+        force,
+    )

@@ -27,6 +27,12 @@ def safe(text: str) -> str:
     return shown.replace("::", r":\x3a").replace("##[", r"#\x23[")
 
 
+def harmless(line: str) -> str:
+    """A line of ours: `::` may stand within it (in an ARN, say), but not where the runner takes it for a command."""
+    whole = line.isprintable() and "##[" not in line and not line.lstrip().startswith("::")
+    return line if whole else safe(line)
+
+
 def quoted(value: object) -> str:
     """A value as messages show it: text in double quotes, cut when long, withheld when it looks like a secret."""
     if isinstance(value, bool):

@@ -142,7 +142,11 @@ class World:
         return self.scaler("auto", "--json")
 
     def push(
-        self, *names: str, repository: str = "acme/api", labels: tuple[str, ...] = ("self-hosted", "x64", "acme"), **more: Any
+        self,
+        *names: str,
+        repository: str = "acme/api",
+        labels: tuple[str, ...] = ("self-hosted", "x64", "acme"),
+        **more: Any,
     ) -> Any:
         """Queue jobs as one run."""
         return self.box.github.push(repository, [JobSpec(name=name, labels=labels, **more) for name in names])

@@ -99,3 +99,25 @@ def test_down_of_what_is_already_gone_succeeds(world: World) -> None:
     again = world.scaler("down", "-i", instance)
     assert again.code == 0
     assert "already gone" in again.out
+
+
+def test_down_leaves_the_memory_of_the_fleet_as_it_was(world: World) -> None:
+    world.scaler("up", "-a", "amd64", "--repo", "acme/api")
+    before = world.box.aws.ssm.parameters["/runner-scaler/main/state"].value
+    world.scaler("down", "-i", "i-0123456789abcdef0")
+    assert world.box.aws.ssm.parameters["/runner-scaler/main/state"].value == before
+
+
+def test_up_that_launched_nothing_is_no_success(world: World) -> None:
+    world.box.aws.fail("ec2:CreateFleet", code="RequestLimitExceeded", status=503, times=None)
+    ran = world.scaler("up", "-a", "amd64", "--repo", "acme/api")
+    assert ran.code == 5
+
+
+def test_up_launches_nothing_for_a_public_repository(world: World) -> None:
+    world.box.github.add_repository("acme/open", private=False)
+    world.amend("acme/web]", "acme/open]")
+    ran = world.scaler("up", "-a", "amd64", "--repo", "acme/open")
+    assert ran.code == 2
+    assert "acme/open is public" in ran.out
+    assert world.left() == NOTHING

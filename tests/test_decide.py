@@ -16,6 +16,7 @@ from scaler.model import (
     JobStatus,
     Launch,
     Link,
+    LinkState,
     Memory,
     Plan,
     Reason,
@@ -145,7 +146,11 @@ SUPPLY = [
     case("a draining instance is no supply", world(job(), booting(draining_since=NOW)), "launch amd64/1 acme/api"),
     case(
         "a picky job is not robbed by one that has a choice",
-        world(job(1, labels="x64", age="9m"), job(2, labels="x64 big"), idle("i-1", since="1m", pool="big")),
+        world(
+            job(1, labels="x64", age="9m"),
+            job(2, labels="x64 big"),
+            idle("i-1", since="1m", pool="big", labels="x64 big"),
+        ),
         "launch small/0 acme/api",
         config=config(pool("small", labels=("x64",)), pool("big", labels=("x64", "big"))),
     ),
@@ -201,12 +206,18 @@ CAPS = [
         "a slot that another launch seems to hold comes last",
         world(job()),
         "launch amd64/1 acme/api",
-        memory=Memory(links={"amd64/0": Link(7, NOW - span("1m"), taken=True)}),
+        memory=Memory(links={"amd64/0": Link(7, NOW - span("1m"), LinkState.TAKEN)}),
     ),
     case(
         "min_idle is topped up per scope",
         world(idle(since="1m")),
         "launch amd64/1 acme/web",
+        config=config(pool(min_idle=1)),
+    ),
+    case(
+        "min_idle keeps nothing ready for a public repository",
+        world(public=frozenset({API})),
+        "launch amd64/0 acme/web",
         config=config(pool(min_idle=1)),
     ),
     case(
@@ -292,7 +303,11 @@ RECONCILE = [
         world(instance(age="5m", scope=None)),
         "tag i-1 draining-since=now",
     ),
-    case("a parameter proves the hand-over", world(instance(age="5m", scope=None), parameter())),
+    case(
+        "a parameter proves the hand-over, which gives it the whole of boot_timeout",
+        world(instance(age="5m", scope=None), parameter()),
+        "tag i-1 scope=now",
+    ),
     case(
         "an offline runner past boot_timeout is marked",
         world(both(instance(age="10m"), runner("i-1", online=False))),
@@ -337,6 +352,28 @@ RECONCILE = [
 ]
 SURPLUS = idle(since="1h")
 UNSEEN = [
+    case(
+        "an instance of unknown scope that cannot be seen is handed to nobody",
+        world(job(repository=WEB), instance(age="1m", scope=None), unseen(View.RUNNERS, API)),
+    ),
+    case(
+        "an instance of unknown scope that cannot be seen covers jobs for no longer than it may boot",
+        world(job(repository=WEB), instance(age="1h", scope=None), unseen(View.RUNNERS, API)),
+        "launch amd64/1 acme/web",
+    ),
+    case(
+        "the queue of a repository outside the config unseen: nothing is drained there",
+        world(idle(since="1h", scope="acme/old"), unseen(View.QUEUE, "acme/old")),
+    ),
+    case("clocks apart: no parameter is swept", world(parameter(age="1h"), unseen(View.CLOCK))),
+    case("a shallow look drains nothing", world(SURPLUS, deep=False)),
+    case("a shallow look ends no orphan", world(instance(age="1h", draining_since=NOW - span("1h")), deep=False)),
+    case(
+        "past max_lifetime an instance is ended though its repository cannot be seen",
+        world(instance(age="7h"), unseen(View.RUNNERS, API)),
+        "terminate i-1 force",
+    ),
+    case("clocks apart: no age counts, max_lifetime neither", world(instance(age="7h"), unseen(View.CLOCK))),
     case("runners unseen: nothing is drained there", world(SURPLUS, unseen(View.RUNNERS, API))),
     case("a queue unseen: nothing is drained there", world(SURPLUS, unseen(View.QUEUE, API))),
     case("another scope unseen: this one goes on", world(SURPLUS, unseen(View.RUNNERS, WEB)), "drain i-1"),
@@ -407,9 +444,26 @@ def test_a_waiting_job_is_told_why(snapshot: Snapshot, reason: Reason, words: st
 
 
 def test_three_launches_that_never_registered_open_the_breaker() -> None:
-    orphans = [instance(f"i-{n}", slot=n, age="20m", draining_since=NOW - span("5m")) for n in range(3)]
+    orphans = [booting(f"i-{n}", slot=n, age="20m", draining_since=NOW - span("5m")) for n in range(3)]
     memory = decide(CONFIG, world(*orphans), Memory()).memory
     assert memory.breakers == {"amd64": Breaker(3, NOW - span("20m"), NOW)}
+
+
+def test_a_jit_runner_that_was_never_online_counts_when_its_machine_ended_itself() -> None:
+    """Its record stays; a runner that did its job leaves none."""
+    memory = decide(CONFIG, world(ghost()), Memory()).memory
+    assert memory.breakers == {"amd64": Breaker(1, NOW, None)}
+    assert decide(CONFIG, world(ghost()), memory).memory.breakers == memory.breakers
+
+
+def test_failures_hours_apart_are_no_row() -> None:
+    memory = Memory(breakers={"amd64": Breaker(2, NOW - span("4h"))})
+    assert decide(CONFIG, world(ghost()), memory).memory.breakers == {"amd64": Breaker(1, NOW, None)}
+
+
+def test_a_jit_instance_whose_runner_came_and_went_is_no_failure() -> None:
+    leaving = instance(age="20m", draining_since=NOW - span("5m"))
+    assert decide(CONFIG, world(leaving), Memory()).memory.breakers == {}
 
 
 def test_a_later_launch_that_registers_closes_the_breaker() -> None:
@@ -430,14 +484,16 @@ LINKS = [
         20780 * 10_000 + 42,
         id="a link whose slot was seen empty later is spent",
     ),
-    pytest.param(Link(41, NOW - span("1h")), 20780 * 10_000, id="a new day begins at a link no other day used"),
+    pytest.param(Link(41, NOW - span("30h")), 42, id="a new day does not make a chain jump"),
+    pytest.param(Link(41, NOW, LinkState.SPENT), 42, id="a link that launched nothing is not asked again"),
+    pytest.param(Link(41, NOW, LinkState.TAKEN), 41, id="a link that is taken is asked again for boot_timeout"),
 ]
 
 
 @pytest.mark.parametrize(("link", "expected"), LINKS)
 def test_the_link_of_a_slot(link: Link | None, expected: int) -> None:
-    memory = Memory(links={"amd64/0": link} if link else {})
-    (launch,) = decide(CONFIG, world(job()), memory).commands
+    one = config(pool(max=1))
+    (launch,) = decide(one, world(job()), Memory(links={"amd64/0": link} if link else {})).commands
     assert isinstance(launch, Launch)
     assert expected == launch.link
 
@@ -452,6 +508,7 @@ BY_HAND = [
     case(
         "up launches what fits", world(asked=(Up("amd64", API, 9),)), *(f"launch amd64/{n} acme/api" for n in range(4))
     ),
+    case("up launches nothing for a public repository", world(asked=(Up("amd64", API, 1),), public=frozenset({API}))),
     case("down ends an idle instance", world(idle(), asked=(Down("i-1"),)), "terminate i-1"),
     case("down refuses a busy one", world(working(), asked=(Down("i-1"),))),
     case(

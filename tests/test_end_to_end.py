@@ -155,6 +155,47 @@ def test_a_put_whose_answer_was_lost_is_known_for_its_own(world: World) -> None:
     assert len(world.left()["runners"]) == 1
 
 
+def test_an_instance_that_ec2_does_not_list_yet_is_handed_over_and_tagged_by_the_next_tick(world: World) -> None:
+    """A new instance may be unknown for seconds (AWS docs: eventual consistency); its tag can wait."""
+    world.box.aws.fail("ec2:CreateTags", code="InvalidInstanceID.NotFound", status=400)
+    world.push("build")
+    ran = world.tick()
+    assert (ran.code, ran.commands()) == (0, ["launch done"])
+    (instance,) = world.box.aws.alive()
+    assert "runner-scaler:scope" not in instance.tags
+    assert world.tick().commands() == ["tag done"]
+    (instance,) = world.box.aws.alive()
+    assert instance.tags["runner-scaler:scope"] == "acme/api"
+
+
+def test_a_slot_that_only_looks_free_is_not_handed_over_again(world: World) -> None:
+    """EC2's list lags; its answer to the slot's token is the instance that is there, with its scope."""
+    world.amend("    max: 5", "    max: 1")
+    world.push("build", duration=3600)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.box.aws.configure({"consistency": {"instances": "1h"}})
+    world.push("other", repository="acme/web")
+    ran = world.tick()
+    assert ran.commands() == ["launch taken by another tick"]
+    assert len(world.left()["instances"]) == 1
+    assert {r.scope for r in world.box.github.registered()} == {"acme/api"}
+
+
+def test_a_lost_hint_after_an_outage_is_walked_through(world: World) -> None:
+    """The spent tokens of the outage go on answering that there is no capacity."""
+    rule = world.box.aws.refuse_capacity()
+    world.push("build")
+    for _ in range(2):
+        assert world.tick().commands()[0] == "launch no capacity"
+    world.box.aws.ec2.capacity.remove(rule)
+    del world.box.aws.ssm.parameters["/runner-scaler/main/state"]
+    for _ in range(3):
+        world.tick()
+    assert len(world.box.aws.alive()) == 1
+
+
 @pytest.mark.parametrize("reply", ["error", "dead-id"])
 def test_a_replay_after_the_death_is_a_spent_link(world: World, reply: str) -> None:
     """What CreateFleet answers to the token of a dead instance is not documented; either answer will do."""
@@ -211,6 +252,26 @@ def test_the_summary_and_the_outputs_are_written_in_actions(world: World) -> Non
     assert "#### acme/web" in ran.summary
     assert "build \\| &lt;b&gt;" in ran.summary
     assert "**launching**" in ran.summary
+
+
+def test_a_json_document_on_standard_output_is_nothing_but_that(world: World) -> None:
+    """And the mask commands go where GitHub reads them, not into a file that somebody keeps."""
+    world.in_actions = True
+    world.push("build")
+    ran = world.scaler("auto", "--json")
+    assert ran.document["exit_code"] == 0
+    assert "::add-mask" in ran.err
+
+
+def test_a_watch_with_a_job_waiting_for_a_full_pool_is_not_quiet(world: World) -> None:
+    world.amend("    max: 5", "    max: 0")
+    world.push("build")
+    process = world.start("auto", "--for", "50m", "--every", "1s", "--linger", "1s")
+    assert process.stdout is not None
+    told = [process.stdout.readline() for _ in range(9)]
+    process.terminate()
+    assert world.end(process).code == 143
+    assert sum("1 queued" in line for line in told) >= 3
 
 
 def test_a_watch_ends_early_when_quiet(world: World) -> None:

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.memory import LIMIT, StateError, decode, encode, remember
-from scaler.model import Breaker, Launch, Link, Market, Memory, Outcome, Reason, Result
+from scaler.memory import GHOSTS, LIMIT, StateError, decode, encode, remember
+from scaler.model import Breaker, Launch, Link, LinkState, Market, Memory, Outcome, Reason, Result
 from tests.worlds import NOW, span
 
 times = st.integers(0, 10**8).map(lambda minutes: NOW.fromtimestamp(minutes * 60, NOW.tzinfo))
 memories = st.builds(
     Memory,
     links=st.dictionaries(
-        st.from_regex(r"[a-z0-9-]{1,8}/[0-9]{1,3}", fullmatch=True),
-        st.builds(Link, st.integers(0), times, st.booleans()),
+        st.from_regex(r"[a-z0-9-]{1,8}/(0|[1-9][0-9]{0,2})", fullmatch=True),
+        st.builds(Link, st.integers(0), times, st.sampled_from(LinkState)),
         max_size=20,
     ),
     launches=st.dictionaries(times, st.integers(0, 1000), max_size=60),
@@ -26,7 +26,7 @@ memories = st.builds(
     ),
     ghosts=st.dictionaries(st.text("abc-", max_size=20), times, max_size=4),
 )
-LAUNCH = Launch("amd64", 0, 7, (Market.SPOT,), "acme/api", Reason.LAUNCHING, "")
+LAUNCH = Launch("amd64", 0, 7, True, False, (Market.SPOT,), "acme/api", Reason.LAUNCHING, "")
 
 
 @given(memories)
@@ -39,8 +39,27 @@ def test_it_fits_into_a_standard_parameter_by_forgetting_the_oldest_links() -> N
     text = encode(Memory(links=links))
     assert len(text) <= LIMIT
     kept = decode(text).links
-    assert len(kept) > 50
+    assert len(kept) > 200
     assert set(kept) == set(list(links)[: len(kept)])
+
+
+def test_many_ghosts_do_not_crowd_out_the_rest() -> None:
+    ghosts = {f"main-1a2b3c-i-{n:017x}": NOW - span(f"{n}m") for n in range(500)}
+    kept = decode(encode(Memory(ghosts=ghosts, links={"amd64/0": Link(1, NOW)})))
+    assert kept.links == {"amd64/0": Link(1, NOW)}
+    assert len(kept.ghosts) == GHOSTS
+
+
+def test_a_link_is_remembered_as_used_no_earlier_than_it_was() -> None:
+    """Or it would count as old, and the next one be asked for, while its instance may be unlisted yet."""
+    used = NOW.replace(second=59)
+    assert decode(encode(Memory(links={"amd64/0": Link(1, used)}))).links["amd64/0"].used_at >= used
+
+
+def test_a_link_that_launched_nothing_is_spent() -> None:
+    kept = remember(Memory(), [Outcome(LAUNCH, Result.NO_CAPACITY, link=8, spent=True)], NOW)
+    assert kept.links == {"amd64/0": Link(8, NOW, LinkState.SPENT)}
+    assert kept.launches == {}
 
 
 def test_no_parameter_is_no_memory() -> None:
@@ -56,14 +75,14 @@ def test_what_we_did_not_write_is_no_memory(text: str) -> None:
 
 
 def test_a_launch_is_counted_and_its_link_is_kept() -> None:
-    kept = remember(Memory(), [Outcome(LAUNCH, Result.DONE, link=9)], NOW)
+    kept = remember(Memory(), [Outcome(LAUNCH, Result.DONE, instance_id="i-1", link=9)], NOW)
     assert kept.links == {"amd64/0": Link(9, NOW)}
     assert list(kept.launches.values()) == [1]
 
 
 def test_a_link_asked_again_keeps_the_time_of_its_first_use() -> None:
     """Or a slot that answers with a mismatch would never be free again."""
-    first = Memory(links={"amd64/0": Link(7, NOW - span("9m"), taken=True)})
+    first = Memory(links={"amd64/0": Link(7, NOW - span("9m"), LinkState.TAKEN)})
     again = remember(first, [Outcome(LAUNCH, Result.TAKEN, link=7)], NOW)
     assert again.links == first.links
 

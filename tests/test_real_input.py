@@ -16,6 +16,7 @@ import pytest
 
 from scaler.github_api import GitHubApi
 from scaler.model import JobStatus
+from scaler.reconcile import RealClock
 from scaler.sandbox.sandbox import Sandbox
 from tests import pygithub_recordings
 from tests.conftest import Ran, World
@@ -290,7 +291,7 @@ def test_hosted_runners_without_labels_are_read(description: Description) -> Non
     """GitHub-hosted larger runners stand in an organization's list: 15 recorded, all but one without labels."""
     exchanges = recorded("Organization.testSelfHostedRunnerJitConfig#1")
     with RecordedGitHub(exchanges, at("2025-02-17T06:13:40")) as server:
-        runners = GitHubApi("made-up", server.url, lambda _: None).runners("BeaverSoftware")
+        runners = GitHubApi("made-up", server.url, RealClock()).runners("BeaverSoftware")
         assert [line for exchange in server.served for line in description.check(exchange)] == []
     assert len(runners) == 15
     assert [runner.name for runner in runners if runner.labels] == ["self_hosted"]
@@ -299,9 +300,9 @@ def test_hosted_runners_without_labels_are_read(description: Description) -> Non
 def test_what_is_served_again_is_what_github_describes(description: Description) -> None:
     """Turning the clock back leaves the description in nothing."""
     with RecordedGitHub(matrix(), at("2023-01-10T08:24:29")) as server:
-        github = GitHubApi("made-up", server.url, lambda _: None)
+        github = GitHubApi("made-up", server.url, RealClock())
         jobs = github.queue(MATRIX, deep=True).jobs
-        assert github.now() == at("2023-01-10T08:24:29")
+        assert at("2023-01-10T08:24:29") <= github.now() < at("2023-01-10T08:24:59")
     states: dict[JobStatus, int] = {state: sum(job.status is state for job in jobs) for state in JobStatus}
     assert {state: count for state, count in states.items() if count} == {
         JobStatus.QUEUED: 3,

@@ -113,9 +113,17 @@ def instance(
     return Piece(instances=(replace(base, **fields),))
 
 
-def runner(name: str, *, online: bool = True, busy: bool = False, scope: str = API, number: int = 7) -> Piece:
+def runner(
+    name: str,
+    *,
+    online: bool = True,
+    busy: bool = False,
+    scope: str = API,
+    number: int = 7,
+    labels: str = "self-hosted linux x64",
+) -> Piece:
     """The runner of an instance."""
-    return Piece(runners=(Runner(number, PREFIX + name, scope, online, busy, frozenset()),))
+    return Piece(runners=(Runner(number, PREFIX + name, scope, online, busy, frozenset(labels.split())),))
 
 
 def booting(name: str = "i-1", *, scope: str | None = API, **fields: Any) -> Piece:
@@ -124,10 +132,19 @@ def booting(name: str = "i-1", *, scope: str | None = API, **fields: Any) -> Pie
     return alone if scope is None else both(alone, runner(name, online=False, scope=scope))
 
 
-def idle(name: str = "i-1", *, since: str | None = None, age: str = "20m", scope: str = API, **fields: Any) -> Piece:
+def idle(
+    name: str = "i-1",
+    *,
+    since: str | None = None,
+    age: str = "20m",
+    scope: str = API,
+    labels: str = "self-hosted linux x64",
+    **fields: Any,
+) -> Piece:
     """An instance whose runner is online and not busy; `since` is its idle-since tag's age."""
     piece = instance(name, age=age, scope=scope, idle_since=None if since is None else NOW - span(since), **fields)
-    return both(piece, runner(name, scope=scope, number=int(name.rsplit("-", maxsplit=1)[-1])))
+    number = int(name.rsplit("-", maxsplit=1)[-1])
+    return both(piece, runner(name, scope=scope, number=number, labels=labels))
 
 
 def working(name: str = "i-1", *, age: str = "20m", busy: bool = True, **fields: Any) -> Piece:

@@ -1,0 +1,173 @@
+"""The adapter to GitHub against answers that no GitHub should give, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from scaler.github_api import GitHubApi
+from scaler.model import ApiError, Denied, Removal, Unavailable
+from scaler.reconcile import RealClock
+from scaler.sandbox.loopback import HttpAnswer, HttpRequest, LoopbackServer
+
+RUN = {"id": 1, "repository": {"private": True}}
+JOB = {
+    "id": 7,
+    "run_id": 1,
+    "name": "build",
+    "labels": ["X64"],
+    "status": "queued",
+    "created_at": "2026-11-23T09:00:00Z",
+}
+RUNNER = {"id": 3, "name": "r", "status": "online", "busy": False, "labels": [{"name": "Linux"}]}
+DATE = "Mon, 23 Nov 2026 09:00:00 GMT"
+
+
+class Impatient(RealClock):
+    """Waits for nothing."""
+
+    def sleep(self, seconds: float) -> None:
+        """Not at all."""
+
+
+@contextmanager
+def github(answer: Callable[[HttpRequest], tuple[int, Any]], date: str = DATE) -> Iterator[GitHubApi]:
+    """An adapter to a server that answers everything so."""
+
+    def respond(request: HttpRequest) -> HttpAnswer:
+        status, body = answer(request)
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return HttpAnswer(status, text, {"Content-Type": "application/json", "Date": date})
+
+    server = LoopbackServer(respond, "odd-github")
+    server.start()
+    try:
+        yield GitHubApi("made-up", server.url, Impatient())
+    finally:
+        server.stop()
+
+
+def queue(*jobs: Any, runs: Any = None) -> Callable[[HttpRequest], tuple[int, Any]]:
+    """One queued run with these jobs."""
+
+    def answer(request: HttpRequest) -> tuple[int, Any]:
+        if "/jobs" in request.target:
+            return 200, {"total_count": len(jobs), "jobs": list(jobs)}
+        rows = [RUN] if "status=queued" in request.target else []
+        return 200, {"total_count": len(rows), "workflow_runs": rows} if runs is None else runs
+
+    return answer
+
+
+ODD_QUEUES = [
+    pytest.param(queue({**JOB, "labels": 5}), id="labels are a number"),
+    pytest.param(queue({**JOB, "id": "7"}), id="an id is text"),
+    pytest.param(queue({**JOB, "id": None}), id="an id is null"),
+    pytest.param(queue({**JOB, "created_at": "soon"}), id="a time is none"),
+    pytest.param(queue({**JOB, "status": "frozen"}), id="an unknown status"),
+    pytest.param(queue("job"), id="a job is text"),
+    pytest.param(queue(JOB, JOB), id="one job twice"),
+    pytest.param(queue(runs={}), id="no rows"),
+    pytest.param(queue(runs={"total_count": 0, "workflow_runs": None}), id="rows are null"),
+    pytest.param(queue(runs={"total_count": "0", "workflow_runs": []}), id="a count is text"),
+    pytest.param(queue(runs=[]), id="a list where an object should be"),
+    pytest.param(lambda _: (200, b"<html>"), id="HTML"),
+    pytest.param(lambda _: (200, b""), id="nothing"),
+    pytest.param(lambda _: (502, b"bad gateway"), id="a gateway's error"),
+]
+
+
+@pytest.mark.parametrize("answer", ODD_QUEUES)
+def test_an_odd_answer_is_no_answer(answer: Callable[[HttpRequest], tuple[int, Any]]) -> None:
+    with github(answer) as api, pytest.raises(Unavailable):
+        api.queue("acme/api", deep=False)
+
+
+def test_an_even_answer_is_one() -> None:
+    with github(queue(JOB)) as api:
+        (job,) = api.queue("acme/api", deep=False).jobs
+    assert (job.id, job.labels, job.created_at) == (7, frozenset({"x64"}), datetime(2026, 11, 23, 9, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("labels", [None, []])
+def test_a_job_without_labels_is_data(labels: Any) -> None:
+    with github(queue({**JOB, "labels": labels})) as api:
+        assert api.queue("acme/api", deep=False).jobs[0].labels == frozenset()
+
+
+@pytest.mark.parametrize("odd", [{"status": "asleep"}, {"busy": "no"}, {"busy": None}, {"id": True}])
+def test_a_runner_of_an_odd_shape_makes_the_list_unseen(odd: Any) -> None:
+    with github(lambda _: (200, {"total_count": 1, "runners": [{**RUNNER, **odd}]})) as api, pytest.raises(Unavailable):
+        api.runners("acme/api")
+
+
+@pytest.mark.parametrize("body", [{}, {"encoded_jit_config": "x"}, {"encoded_jit_config": "x", "runner": {"id": "3"}}])
+def test_a_minted_secret_of_an_odd_shape_is_none(body: Any) -> None:
+    with github(lambda _: (201, body)) as api, pytest.raises(Unavailable):
+        api.jit_secret("acme/api", "main-1a2b3c-i-1", ("x64",), None)
+
+
+REMOVALS = [(204, Removal.REMOVED), (404, Removal.GONE), (422, Removal.BUSY)]
+
+
+@pytest.mark.parametrize(("status", "removal"), REMOVALS)
+def test_the_three_answers_to_a_removal_are_told_apart(status: int, removal: Removal) -> None:
+    with github(lambda _: (status, {"message": "so"})) as api:
+        assert api.remove_runner("acme/api", 3) is removal
+
+
+REFUSALS = [
+    (401, "Bad credentials", Denied, "the token is not valid"),
+    (403, "Resource not accessible by integration", Denied, "may not do this"),
+    (403, "Resource protected by organization SAML enforcement", Denied, "SSO"),
+    (403, "API rate limit exceeded for user ID 1", Unavailable, "rate limit reached"),
+    (429, "slow down", Unavailable, "rate limit reached"),
+    (404, "Not Found", Unavailable, "not found"),
+    (451, "Unavailable for legal reasons", Unavailable, "451"),
+]
+
+
+@pytest.mark.parametrize(("status", "message", "kind", "words"), REFUSALS)
+def test_refusals_are_told_apart(status: int, message: str, kind: type[ApiError], words: str) -> None:
+    with github(lambda _: (status, {"message": message})) as api, pytest.raises(kind) as caught:
+        api.runners("acme/api")
+    assert words in str(caught.value)
+
+
+def test_a_read_is_tried_three_times_and_a_mint_once() -> None:
+    """A repeated generate-jitconfig would meet its own name (409)."""
+    seen: list[str] = []
+
+    def answer(request: HttpRequest) -> tuple[int, Any]:
+        seen.append(request.method)
+        return 502, {}
+
+    with github(answer) as api:
+        with pytest.raises(Unavailable):
+            api.runners("acme/api")
+        with pytest.raises(Unavailable):
+            api.jit_secret("acme/api", "main-1a2b3c-i-1", ("x64",), None)
+    assert seen == ["GET", "GET", "GET", "POST"]
+
+
+@pytest.mark.parametrize("date", [DATE, "Mon, 23 Nov 2026 09:00:00 -0000", "Mon, 23 Nov 2026 10:00:00 +0100"])
+def test_the_clock_is_githubs(date: str) -> None:
+    with github(lambda _: (200, {}), date) as api:
+        passed = api.now() - datetime(2026, 11, 23, 9, tzinfo=UTC)
+    assert 0 <= passed.total_seconds() < 10
+
+
+URLS = [
+    ("https://api.github.com", "https://github.com/acme/api"),
+    ("https://ghes.example/api/v3", "https://ghes.example/acme/api"),
+]
+
+
+@pytest.mark.parametrize(("api_url", "url"), URLS)
+def test_runners_register_at_the_web_address(api_url: str, url: str) -> None:
+    assert GitHubApi("made-up", api_url, RealClock()).registration_url("acme/api") == url

@@ -1,0 +1,154 @@
+# An image that boots straight into a runner: everything a job needs is in it, nothing is downloaded at boot.
+#
+#   packer init .
+#   packer build -var-file=amd64.pkrvars.hcl .
+#   packer build -var-file=arm64.pkrvars.hcl -var runner_sha256=... .
+#
+# Lines marked "modern" are not known to Debian's packer 1.6.6; the tests validate the rest with it.
+
+variable "arch" {
+  type        = string
+  description = "Of the image, in Debian's words: amd64 or arm64."
+
+  validation {
+    condition     = contains(["amd64", "arm64"], var.arch)
+    error_message = "The arch is amd64 or arm64."
+  }
+}
+
+variable "runner_version" {
+  type        = string
+  default     = "2.337.0"
+  description = "Of the runner program. GitHub gives no jobs to one that is 30 days behind a newer release: rebuild in time."
+}
+
+variable "runner_sha256" {
+  type        = string
+  description = "Of the runner program's archive for this arch and version, from its release notes (see the var files)."
+
+  validation {
+    condition     = length(var.runner_sha256) == 64
+    error_message = "The runner_sha256 is 64 hex digits."
+  }
+}
+
+variable "runner_mirror" {
+  type        = string
+  default     = "https://github.com/actions/runner/releases/download"
+  description = "Where v<version>/actions-runner-linux-<arch>-<version>.tar.gz is fetched from; the checksum holds anywhere."
+}
+
+variable "docker_group" {
+  type        = bool
+  default     = false
+  description = "Whether jobs may use Docker (container jobs, services). Who may use Docker is root on the machine."
+}
+
+variable "region" {
+  type    = string
+  default = "us-east-1"
+}
+
+variable "subnet_id" {
+  type        = string
+  default     = null
+  description = "Where to build; the default VPC, if not given."
+}
+
+variable "volume_size" {
+  type        = number
+  default     = 30
+  description = "Of the root volume, in GiB. A launch template may make it larger."
+}
+
+locals {
+  built         = timestamp()
+  instance_type = { amd64 = "m7i.large", arm64 = "m7g.large" }[var.arch]
+  tags = {
+    "Name"                         = "runner-scaler ${var.arch}"
+    "runner-scaler:arch"           = var.arch
+    "runner-scaler:runner-version" = var.runner_version
+    "runner-scaler:built"          = formatdate("YYYY-MM-DD'T'hh:mm:ss'Z'", local.built)
+  }
+}
+
+source "amazon-ebs" "runner" {
+  region        = var.region
+  subnet_id     = var.subnet_id
+  instance_type = local.instance_type
+  ssh_username  = "ubuntu"
+
+  ssh_clear_authorized_keys = true # the build's key, not a launch's
+
+  ami_name        = "runner-scaler-${var.arch}-${var.runner_version}-${formatdate("YYYYMMDD-hhmmss", local.built)}"
+  ami_description = "Ubuntu 24.04 ${var.arch} with actions/runner ${var.runner_version} and runner-scaler's boot script"
+  encrypt_boot    = true
+  imds_support    = "v2.0" # modern
+
+  source_ami_filter {
+    filters = {
+      name                = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-${var.arch}-server-*"
+      root-device-type    = "ebs"
+      virtualization-type = "hvm"
+    }
+    owners      = ["099720109477"] # Canonical
+    most_recent = true
+  }
+
+  launch_block_device_mappings {
+    device_name           = "/dev/sda1"
+    volume_type           = "gp3"
+    volume_size           = var.volume_size
+    iops                  = 3000
+    throughput            = 125
+    encrypted             = true
+    delete_on_termination = true
+  }
+
+  metadata_options { http_tokens = "required" } # modern
+
+  tags            = local.tags
+  snapshot_tags   = local.tags
+  run_tags        = merge(local.tags, { "Name" = "packer runner-scaler ${var.arch}" })
+  run_volume_tags = local.tags
+}
+
+build {
+  sources = ["source.amazon-ebs.runner"]
+
+  # cloud-init and apt would else be at the same files. It ends with 2 after errors that it got over.
+  provisioner "shell" {
+    inline = ["cloud-init status --wait || test $? -eq 2", "mkdir /tmp/runner-scaler"]
+  }
+
+  provisioner "file" {
+    sources = [
+      "${path.root}/init-runner.sh",
+      "${path.root}/runner-scaler.service",
+      "${path.root}/runner-scaler-lifetime.service",
+      "${path.root}/runner-scaler-lifetime.timer",
+    ]
+    destination = "/tmp/runner-scaler/"
+  }
+
+  provisioner "shell" {
+    execute_command = "sudo env {{ .Vars }} bash '{{ .Path }}'"
+    environment_vars = [
+      "ARCH=${var.arch}",
+      "DOCKER_GROUP=${var.docker_group}",
+      "RUNNER_MIRROR=${var.runner_mirror}",
+      "RUNNER_SHA256=${var.runner_sha256}",
+      "RUNNER_VERSION=${var.runner_version}",
+    ]
+    scripts = ["${path.root}/install-dependencies.sh", "${path.root}/install-runner.sh"]
+  }
+
+  post-processor "manifest" {
+    output     = "manifest.json"
+    strip_path = true
+    custom_data = {
+      arch           = var.arch
+      runner_version = var.runner_version
+    }
+  }
+}

@@ -1,0 +1,238 @@
+"""The image's template, provisioners and units, as far as they can be checked without building an image."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKER = Path(__file__).parents[1] / "packer"
+TEMPLATE = (PACKER / "runner.pkr.hcl").read_text()
+SCRIPTS = sorted(PACKER.glob("*.sh"))
+MODERN = re.compile(r"^.*# modern$\n", re.MULTILINE)
+SHA256 = "0" * 64
+
+needs_packer = pytest.mark.skipif(
+    shutil.which("packer") is None, reason="packer is not installed (`apt-get install packer`): template not validated"
+)
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: units not verified"
+)
+
+
+def packer(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run packer, offline."""
+    return subprocess.run(
+        ["packer", *arguments],
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "CHECKPOINT_DISABLE": "1", "AWS_EC2_METADATA_DISABLED": "true", "PACKER_NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A copy of the template less what Debian's packer 1.6.6 does not know."""
+    folder = tmp_path / "packer"
+    shutil.copytree(PACKER, folder)
+    (folder / "plugins.pkr.hcl").unlink()
+    (folder / "runner.pkr.hcl").write_text(MODERN.sub("", TEMPLATE))
+    return folder
+
+
+# --- the template --------------------------------------------------------------------------------
+
+
+@needs_packer
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["-var-file=amd64.pkrvars.hcl"], id="amd64"),
+        pytest.param(["-var-file=arm64.pkrvars.hcl", "-var", f"runner_sha256={SHA256}"], id="arm64"),
+        pytest.param(["-var-file=amd64.pkrvars.hcl", "-var", "docker_group=true"], id="with Docker"),
+    ],
+)
+def test_the_template_is_valid(old: Path, arguments: list[str]) -> None:
+    """One template; the architecture is a variable."""
+    checked = packer("validate", *arguments, ".", cwd=old)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@needs_packer
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        pytest.param(["-var-file=arm64.pkrvars.hcl"], 'Unset variable "runner_sha256"', id="no checksum"),
+        pytest.param(["-var", "arch=x86", "-var", f"runner_sha256={SHA256}"], "amd64 or arm64", id="no such arch"),
+        pytest.param(["-var", "arch=arm64", "-var", "runner_sha256=abc"], "64 hex digits", id="no such checksum"),
+    ],
+)
+def test_a_build_that_would_be_wrong_does_not_start(old: Path, arguments: list[str], complaint: str) -> None:
+    """A checksum that nobody knows is asked for, not invented."""
+    checked = packer("validate", *arguments, ".", cwd=old)
+    assert checked.returncode != 0
+    assert complaint in checked.stdout + checked.stderr
+
+
+@needs_packer
+@pytest.mark.parametrize("name", [path.name for path in sorted(PACKER.glob("*.hcl"))])
+def test_the_template_is_formatted(name: str) -> None:
+    """`packer fmt` has nothing to change."""
+    assert packer("fmt", "-check", "-diff", PACKER / name, cwd=PACKER).returncode == 0
+
+
+def test_what_old_packer_does_not_know_is_little_and_known() -> None:
+    """Everything else is validated."""
+    assert [line.split()[0] for line in MODERN.findall(TEMPLATE)] == ["imds_support", "metadata_options"]
+    assert "required_plugins" not in TEMPLATE
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(r'^\s*imds_support\s*=\s*"v2.0"', id="instances of the image require IMDSv2"),
+        pytest.param(r'http_tokens = "required"', id="the build does too"),
+        pytest.param(r"^\s*encrypt_boot\s*=\s*true$", id="the image is encrypted"),
+        pytest.param(r'owners\s*=\s*\["099720109477"\]', id="the source image is Canonical's"),
+        pytest.param(r"^\s*ami_name\s*=.*formatdate\(.*local\.built\)", id="every image has a name of its own"),
+        pytest.param(r"cloud-init status --wait", id="provisioners wait for cloud-init"),
+        pytest.param(r'"runner-scaler:runner-version"\s*=\s*var\.runner_version', id="a tag has the runner's version"),
+        pytest.param(r'"runner-scaler:built"\s*=', id="a tag has the build date"),
+    ],
+)
+def test_the_template_says(setting: str) -> None:
+    """What must not get lost again."""
+    assert re.search(setting, TEMPLATE, re.MULTILINE)
+
+
+# --- the provisioners ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_stop_at_the_first_error(script: Path) -> None:
+    """A half-made image must not be published as a good one."""
+    assert "\nset -euo pipefail\n" in script.read_text()
+    assert script.stat().st_mode & stat.S_IXUSR
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A server that has the runner program's archive, and the archive's checksum."""
+    folder = tmp_path / "mirror/v2.337.0"
+    folder.mkdir(parents=True)
+    archive = folder / "actions-runner-linux-x64-2.337.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(PACKER / "README.md", "run.sh")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Nothing."""
+
+    handler = functools.partial(Quiet, directory=str(folder.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", hashlib.sha256(archive.read_bytes()).hexdigest()
+    server.shutdown()
+    server.server_close()
+
+
+def install(tmp_path: Path, mirror: str, sha256: str, version: str = "2.337.0") -> tuple[int, list[str]]:
+    """Run install-runner.sh where every program that would change the machine only notes that it was called."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    calls = tmp_path / "calls"
+    calls.touch()
+    for name in ("useradd", "usermod", "install", "tar", "chown", "systemctl", "truncate", "rm"):
+        (programs / name).write_text(f"#!/bin/bash\necho {name} >>{calls}\nexit 42\n")
+        (programs / name).chmod(0o755)
+    ended = subprocess.run(
+        ["bash", PACKER / "install-runner.sh"],
+        check=False,
+        env={
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "TMPDIR": str(tmp_path),
+            "ARCH": "amd64",
+            "RUNNER_VERSION": version,
+            "RUNNER_SHA256": sha256,
+            "RUNNER_MIRROR": mirror,
+            "DOCKER_GROUP": "false",
+        },
+        capture_output=True,
+        timeout=60,
+    )
+    return ended.returncode, calls.read_text().split()
+
+
+def test_the_runner_program_is_installed_if_its_checksum_is_right(tmp_path: Path, mirror: tuple[str, str]) -> None:
+    """The first step after the check is reached (and stops the test)."""
+    assert install(tmp_path, *mirror) == (42, ["useradd"])
+
+
+def test_a_runner_program_with_another_checksum_is_not_even_unpacked(tmp_path: Path, mirror: tuple[str, str]) -> None:
+    """What was tampered with must never run."""
+    status, calls = install(tmp_path, mirror[0], SHA256)
+    assert status not in {0, 42}
+    assert calls == []
+
+
+def test_an_error_page_is_not_taken_for_the_runner_program(tmp_path: Path, mirror: tuple[str, str]) -> None:
+    """A download that fails ends the build."""
+    status, calls = install(tmp_path, *mirror, version="2.0.0")
+    assert status not in {0, 42}
+    assert calls == []
+
+
+# --- the boot script and its units ---------------------------------------------------------------
+
+
+def test_the_boot_script_has_exactly_three_seams() -> None:
+    """All that its environment can change: metadata endpoint, AWS endpoint, power-off command."""
+    script = (PACKER / "init-runner.sh").read_text()
+    code = re.sub(r"^\s*#.*$", "", script, flags=re.MULTILINE)
+    own = set(re.findall(r"\b([A-Z][A-Z_]+)=", code))
+    bash = {"BASH_REMATCH", "BASH_SOURCE", "EUID", "PWD", "RANDOM", "SECONDS", "SRANDOM"}
+    read = set(re.findall(r"\$\{?#?([A-Z][A-Z_]+)", code)) | {"SECONDS"}
+    assert read - own - bash == {"IMDS_ENDPOINT", "AWS_ENDPOINT_URL", "POWEROFF_COMMAND"}
+
+
+@needs_systemd
+def test_the_units_are_well_formed(tmp_path: Path) -> None:
+    """systemd finds nothing to complain about, but for the script's path."""
+    for unit in PACKER.glob("runner-scaler*.*"):
+        text = unit.read_text().replace("/opt/actions-runner/init-runner.sh", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *sorted(tmp_path.glob("runner-scaler*"))],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    ours = [line for line in checked.stderr.splitlines() if "runner-scaler" in line]
+    assert ours == []
+
+
+@pytest.mark.parametrize("action", ["SuccessAction", "FailureAction"])
+def test_the_unit_powers_off_whatever_way_the_script_ends(action: str) -> None:
+    """The script's own trap cannot run when it is killed."""
+    assert f"\n{action}=poweroff-force\n" in (PACKER / "runner-scaler.service").read_text()
+
+
+def test_systemd_ends_the_machine_after_a_day_without_the_script() -> None:
+    """For a script that never starts."""
+    assert "\nOnBootSec=24h\n" in (PACKER / "runner-scaler-lifetime.timer").read_text()
+    assert "runner-scaler-lifetime.timer" in (PACKER / "install-runner.sh").read_text()

@@ -41,7 +41,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
             print(schema_text(), end="")
             return Exit.OK
         case Command.DEMO:
-            from scaler.sandbox.demo import run_demo  # noqa: PLC0415
+            from scaler.sandbox.demo.demo import run_demo  # noqa: PLC0415
 
             return run_demo(inputs.demo_args)
         case _:

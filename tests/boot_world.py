@@ -15,14 +15,14 @@ from typing import Any
 import boto3
 import pytest
 
-from scaler.sandbox.aws_server import AwsServer
-from scaler.sandbox.aws_world import AwsWorld
+from scaler.sandbox.aws.server import AwsServer
+from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_server import GitHubServer
-from scaler.sandbox.github_state import JobSpec, Runner
-from scaler.sandbox.github_world import GitHubWorld
+from scaler.sandbox.github.server import GitHubServer
+from scaler.sandbox.github.state import JobSpec, Runner
+from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Entry, Journal
-from scaler.sandbox.machine import MachineFault, Machines
+from scaler.sandbox.machines.machines import MachineFault, Machines
 
 LABELS = ("self-hosted", "linux", "x64", "acme")
 LIMITS = {"boot_timeout": 600, "idle_timeout": 300, "max_lifetime": 21_600}

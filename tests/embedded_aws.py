@@ -14,10 +14,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from scaler.sandbox.aws_server import AwsServer
-from scaler.sandbox.aws_world import AwsWorld
+from scaler.sandbox.aws.iam_world import Credentials
+from scaler.sandbox.aws.server import AwsServer
+from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.iam_world import Credentials
 from scaler.sandbox.journal import Journal
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

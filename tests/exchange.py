@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Self
 
-from scaler.sandbox.github_server import Exchange as Served
+from scaler.sandbox.github.server import Exchange as Served
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from http.client import HTTPConnection
 from typing import Any
 
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_server import GitHubServer
-from scaler.sandbox.github_world import GitHubWorld, JobSpec
+from scaler.sandbox.github.server import GitHubServer
+from scaler.sandbox.github.world import GitHubWorld, JobSpec
 from scaler.sandbox.journal import Journal
 
 MORNING = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_server import GitHubServer
-from scaler.sandbox.github_world import GitHubWorld, JobSpec
+from scaler.sandbox.github.server import GitHubServer
+from scaler.sandbox.github.world import GitHubWorld, JobSpec
 from scaler.sandbox.journal import Journal
 
 TOKEN = "made-up-token"

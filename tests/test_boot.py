@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from scaler.sandbox.aws_seed import IMAGES, launch_data
-from scaler.sandbox.machine import FaultKind, MachineFault
+from scaler.sandbox.aws.seed import IMAGES, launch_data
+from scaler.sandbox.machines.machines import FaultKind, MachineFault
 from tests.boot_world import LIMITS, World, boot_world
 
 ROOT = Path(__file__).parents[1]

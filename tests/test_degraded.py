@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.sandbox.github_faults import Fault, FaultKind
+from scaler.sandbox.github.faults import Fault, FaultKind
 from tests.conftest import NOTHING, World
 from tests.test_scale_down import idle_world
 from tests.watcher import Watcher

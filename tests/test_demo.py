@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from scaler.sandbox import demo
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.history import Declared, Pool, declared
+from scaler.sandbox.demo import demo
+from scaler.sandbox.demo.history import Declared, Pool, declared
+from scaler.sandbox.demo.live import Live
 from scaler.sandbox.journal import Journal
-from scaler.sandbox.live import Live
 from scaler.sandbox.sandbox import TOKEN
 from scaler.sandbox.scenario import load
 from tests.watcher import Watcher, described
@@ -27,7 +27,7 @@ from tests.watcher import Watcher, described
 __all__ = ["described"]
 
 ROOT = Path(__file__).parents[1]
-SCENARIOS = ROOT / "scaler" / "sandbox" / "scenarios"
+SCENARIOS = ROOT / "scaler" / "sandbox" / "demo" / "scenarios"
 
 SVG = "{http://www.w3.org/2000/svg}"
 

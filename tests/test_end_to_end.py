@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.sandbox.github_state import JobSpec
+from scaler.sandbox.github.state import JobSpec
 from tests.conftest import NOTHING, ROOT, World
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from scaler.sandbox import ledger
-from scaler.sandbox.aws_world import AwsWorld
+from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_state import Job, JobSpec, Run, Runner
-from scaler.sandbox.github_world import GitHubWorld
-from scaler.sandbox.history import Declared, Pool
+from scaler.sandbox.demo import ledger
+from scaler.sandbox.demo.history import Declared, Pool
+from scaler.sandbox.demo.ledger import Account, Ledger, Use
+from scaler.sandbox.github.state import Job, JobSpec, Run, Runner
+from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
-from scaler.sandbox.ledger import Account, Ledger, Use
 
 API, LABELS = "acme/api", ("self-hosted", "x64")
 AMD64 = Pool("amd64", frozenset({"self-hosted", "linux", "x64"}), 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scaler.sandbox.github_server import Exchange as Served
+from scaler.sandbox.github.server import Exchange as Served
 from tests import fetched, pygithub_recordings
 from tests.exchange import Exchange
 from tests.openapi import Description, check_file

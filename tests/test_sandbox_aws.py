@@ -12,8 +12,8 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from scaler.sandbox.aws_server import Call
-from scaler.sandbox.aws_settings import PUBLISHED_THROTTLES, BadSetting
+from scaler.sandbox.aws.server import Call
+from scaler.sandbox.aws.settings import PUBLISHED_THROTTLES, BadSetting
 from tests.embedded_aws import SUBNET_A, Aws, embedded_aws, refused
 
 NAME = "/runner-scaler/main/i-0123456789abcdef0"

@@ -15,7 +15,7 @@ import botocore.credentials
 import pytest
 from botocore.awsrequest import AWSRequest
 
-from scaler.sandbox.iam_world import Credentials, Principal
+from scaler.sandbox.aws.iam_world import Credentials, Principal
 from tests.embedded_aws import Aws, embedded_aws, refused
 
 CALLS = {

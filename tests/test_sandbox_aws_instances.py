@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaler.sandbox.ec2_world import Instance
+from scaler.sandbox.aws.ec2_world import Instance
 from tests.embedded_aws import FLEET_TAG, ON_DEMAND, SUBNET_A, Aws, embedded_aws, refused
 
 UNKNOWN = "i-00000000000000000"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scaler.sandbox.aws_settings import BadSetting
-from scaler.sandbox.ec2_launch import architecture_of, vcpus_of
+from scaler.sandbox.aws.ec2_launch import architecture_of, vcpus_of
+from scaler.sandbox.aws.settings import BadSetting
 from tests.embedded_aws import AMD64, FLEET_TAG, ON_DEMAND, SUBNET_A, SUBNET_B, Aws, embedded_aws, refused
 
 RUN = {"LaunchTemplate": {"LaunchTemplateName": "runner-amd64", "Version": "3"}, "MinCount": 1, "MaxCount": 1}

@@ -11,9 +11,9 @@ from botocore.model import ListShape, Shape, StringShape, StructureShape
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
-from scaler.sandbox import aws_wire
-from scaler.sandbox.aws_error import AwsError
-from scaler.sandbox.aws_world import AwsWorld
+from scaler.sandbox.aws import wire
+from scaler.sandbox.aws.error import AwsError
+from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.journal import Journal
 
@@ -49,32 +49,32 @@ def served(*services: str) -> list[Any]:
     world = AwsWorld(clock, Journal(clock))
     return [
         pytest.param(service, action, id=f"{service}:{action}")
-        for service in services or aws_wire.SERVICES
-        for action in aws_wire.model(service).operation_names
+        for service in services or wire.SERVICES
+        for action in wire.model(service).operation_names
         if world.serves(service, action)
     ]
 
 
 @pytest.mark.parametrize(("service", "action"), served("ec2", "sts"))
 def test_request_reads_back_as_botocore_wrote_it(service: str, action: str) -> None:
-    operation = aws_wire.operation_model(service, action)
+    operation = wire.operation_model(service, action)
     assert operation is not None
     sent = sample(operation.input_shape)
-    serializer = create_serializer(aws_wire.model(service).metadata["protocol"], include_validation=False)
+    serializer = create_serializer(wire.model(service).metadata["protocol"], include_validation=False)
     request = serializer.serialize_to_request(sent, operation)
-    assert aws_wire.read_form(service, action, urlencode(request["body"])) == sent
+    assert wire.read_form(service, action, urlencode(request["body"])) == sent
 
 
 @pytest.mark.parametrize(("service", "action"), served())
 def test_answer_reads_back_by_botocore_as_written(service: str, action: str) -> None:
-    operation = aws_wire.operation_model(service, action)
+    operation = wire.operation_model(service, action)
     assert operation is not None
     result = sample(operation.output_shape)
     if service == "ssm":
-        body = aws_wire.write_json(service, action, result)
+        body = wire.write_json(service, action, result)
     else:
-        body = aws_wire.write_query(service, action, result, "11111111-2222-3333-4444-555555555555")
-    parser: Any = create_parser(aws_wire.model(service).metadata["protocol"])
+        body = wire.write_query(service, action, result, "11111111-2222-3333-4444-555555555555")
+    parser: Any = create_parser(wire.model(service).metadata["protocol"])
     parser._timestamp_parser = _time
     parsed = parser.parse({"body": body, "headers": {}, "status_code": 200}, operation.output_shape)
     metadata = parsed.pop("ResponseMetadata", {})
@@ -102,7 +102,7 @@ def _time(value: Any) -> datetime:
 )
 def test_ec2_refuses_a_request_that_its_model_does_not_have(form: str, code: str) -> None:
     with pytest.raises(AwsError) as caught:
-        aws_wire.read_form("ec2", "RunInstances", form)
+        wire.read_form("ec2", "RunInstances", form)
     assert caught.value.code == code
 
 
@@ -124,18 +124,18 @@ def test_ec2_refuses_a_request_that_its_model_does_not_have(form: str, code: str
 )
 def test_ssm_refuses_a_request_that_breaks_its_model(body: bytes, code: str, says: str) -> None:
     with pytest.raises(AwsError, match=says) as caught:
-        aws_wire.read_json("ssm", "DeleteParameters", body)
+        wire.read_json("ssm", "DeleteParameters", body)
     assert caught.value.code == code
 
 
 def test_sensitive_value_never_stands_in_an_error() -> None:
     """SSM's model marks a parameter's value as sensitive."""
     with pytest.raises(AwsError) as caught:
-        aws_wire.read_json("ssm", "PutParameter", b'{"Name": "", "Value": "hush", "Type": "Odd"}')
+        wire.read_json("ssm", "PutParameter", b'{"Name": "", "Value": "hush", "Type": "Odd"}')
     assert "hush" not in str(caught.value)
     assert "Odd" in str(caught.value)
 
 
 def test_answer_with_a_member_that_the_model_lacks_is_a_mistake() -> None:
     with pytest.raises(KeyError):
-        aws_wire.write_query("ec2", "DescribeInstances", {"Instances": []}, "id")
+        wire.write_query("ec2", "DescribeInstances", {"Instances": []}, "id")

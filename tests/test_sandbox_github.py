@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from github import Auth, Github, GithubException, GithubRetry, UnknownObjectException
 
-from scaler.sandbox.github_faults import Fault, FaultKind
-from scaler.sandbox.github_server import Exchange
+from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.github.server import Exchange
 from tests.github_site import API, MORNING, Reply, Site, job, site
 from tests.watcher import Watcher, described
 

@@ -16,10 +16,10 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from scaler.sandbox.aws_seed import add_role, trust
-from scaler.sandbox.aws_settings import BadSetting
-from scaler.sandbox.iam_world import Credentials, Principal, trusts
-from scaler.sandbox.oidc import GITHUB_ISSUER, Issuer, Job, OidcServer
+from scaler.sandbox.aws.iam_world import Credentials, Principal, trusts
+from scaler.sandbox.aws.oidc import GITHUB_ISSUER, Issuer, Job, OidcServer
+from scaler.sandbox.aws.seed import add_role, trust
+from scaler.sandbox.aws.settings import BadSetting
 from tests.embedded_aws import Aws, embedded_aws, refused
 
 ROLE = "arn:aws:iam::111122223333:role/runner-scaler"

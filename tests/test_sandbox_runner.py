@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_server import GitHubServer
-from scaler.sandbox.github_state import JobSpec, Runner
-from scaler.sandbox.github_world import GitHubWorld
+from scaler.sandbox.github.server import GitHubServer
+from scaler.sandbox.github.state import JobSpec, Runner
+from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
-from scaler.sandbox.machine_disk import RUNNER_PROGRAM
+from scaler.sandbox.machines.disk import RUNNER_PROGRAM
 
 LABELS = ("self-hosted", "acme")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scaler.sandbox.github_faults import Fault, FaultKind
-from scaler.sandbox.machine import FaultKind as MachineFaultKind
-from scaler.sandbox.machine import MachineFault
+from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.machines.machines import FaultKind as MachineFaultKind
+from scaler.sandbox.machines.machines import MachineFault
 from tests.conftest import NOTHING, World
 
 REUSED = "    max: 5\n    registration: token\n    ephemeral: false\n  arm64"

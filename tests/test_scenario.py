@@ -8,9 +8,9 @@ from textwrap import dedent
 import pytest
 
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_faults import Fault, FaultKind
-from scaler.sandbox.github_settings import Settings
-from scaler.sandbox.github_world import GitHubWorld
+from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.github.settings import Settings
+from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
 from scaler.sandbox.scenario import Scenario, ScenarioError, load
 from tests.github_site import MORNING

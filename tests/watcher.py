@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.sandbox.github_server import Exchange as Served
+from scaler.sandbox.github.server import Exchange as Served
 from tests import fetch_openapi
 from tests.exchange import Exchange
 from tests.fetched import Unreachable, needed, once

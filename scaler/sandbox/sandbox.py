@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from scaler.sandbox.aws_server import AwsServer
-from scaler.sandbox.aws_settings import BadSetting, known, seconds
-from scaler.sandbox.aws_world import AwsWorld
+from scaler.sandbox.aws.oidc import OidcServer
+from scaler.sandbox.aws.server import AwsServer
+from scaler.sandbox.aws.settings import BadSetting, known, seconds
+from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github_server import GitHubServer
-from scaler.sandbox.github_world import GitHubWorld
+from scaler.sandbox.github.server import GitHubServer
+from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
-from scaler.sandbox.machine import FaultKind, MachineFault, Machines
-from scaler.sandbox.oidc import OidcServer
+from scaler.sandbox.machines.machines import FaultKind, MachineFault, Machines
 from scaler.sandbox.scenario import RunIds, Scenario
 
 TOKEN = "ghp_" + "sandbox0" * 4 + "only"

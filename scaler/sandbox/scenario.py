@@ -30,8 +30,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from scaler.sandbox.github_state import Refused, Run
-from scaler.sandbox.github_world import GitHubWorld
+from scaler.sandbox.github.state import Refused, Run
+from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.scenario_parts import fault, jobs, settings
 from scaler.sandbox.yaml_reader import Place, ScenarioError, read
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, get_args
 
-from scaler.sandbox.github_faults import Fault, FaultKind
-from scaler.sandbox.github_settings import Settings
-from scaler.sandbox.github_state import Conclusion, JobSpec
+from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.github.settings import Settings
+from scaler.sandbox.github.state import Conclusion, JobSpec
 from scaler.sandbox.yaml_reader import Place
 
 

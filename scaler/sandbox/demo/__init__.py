@@ -1,0 +1,1 @@
+"""`python -m scaler demo`: a scenario played, watched live, drawn, and balanced from ground truth."""

@@ -1,0 +1,1 @@
+"""What an instance is made of: a disk, a metadata service, and the boot script as a real process."""

@@ -63,6 +63,7 @@ clean: ## Remove what the other targets made
 .PHONY: dev
 dev:
 	@scripts/system-packages.sh curl jq || [[ -z "$${CI:-}" ]]
+	@scripts/system-packages.sh packer systemd-analyze || true
 	@scripts/setup.sh dev
 
 .PHONY: npm

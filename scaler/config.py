@@ -98,7 +98,6 @@ class Config:
     max_runners: int
     pools: tuple[Pool, ...]
     allow_public: bool
-    shard: tuple[int, int] | None
     tags: Mapping[str, str]
     warnings: tuple[Problem, ...]
 
@@ -192,7 +191,6 @@ def _newer(root: yaml_marks.Mapping, file: str) -> Problem | None:
 def _config(file: str, values: dict[str, Any], warnings: tuple[Problem, ...]) -> Config:
     """The checked values as a Config. Nothing can fail here."""
     aws, github = values["aws"], values["github"]
-    part, _, parts = values.get("shard", "").partition("/")
     return Config(
         path=file,
         fleet=values["fleet"],
@@ -205,7 +203,6 @@ def _config(file: str, values: dict[str, Any], warnings: tuple[Problem, ...]) ->
         max_runners=values["max_runners"],
         pools=tuple(_pool(name, pool) for name, pool in values["pools"].items()),
         allow_public=values["allow_public"],
-        shard=(int(part), int(parts)) if parts else None,
         tags=MappingProxyType(values["tags"]),
         warnings=warnings,
     )

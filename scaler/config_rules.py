@@ -17,7 +17,7 @@ DEFAULT_LABELS = frozenset({"self-hosted", "linux", "windows", "macos", "x64", "
 
 def check(found: Checked) -> None:
     """Run every rule. A value that the schema refused is absent, and a rule that needs it says nothing."""
-    for rule in (_organization, _repositories, _shard, _fleet_cap, _same_labels):
+    for rule in (_organization, _repositories, _fleet_cap, _same_labels):
         rule(found)
     for path, pool in _pools(found):
         for pool_rule in (_labels, _template, _registration, _idle, _timeouts, _architecture):
@@ -52,12 +52,6 @@ def _repositories(found: Checked) -> None:
             found.error(
                 path, f"{quoted(repository)} is not in the organization {owner}; its runners would not serve it"
             )
-
-
-def _shard(found: Checked) -> None:
-    part, _, parts = found.values.get("shard", "1/1").partition("/")
-    if int(part) > int(parts):
-        found.error("shard", f"part {part} of {parts} does not exist; write 1/{parts} to {parts}/{parts}")
 
 
 def _fleet_cap(found: Checked) -> None:

@@ -282,10 +282,6 @@ SCHEMA: Final[Schema] = {
                 "Serve public repositories too: anyone who opens a pull request may run code on an instance.",
                 default=False,
             ),
-            "shard": _text(
-                *(r"^[1-9][0-9]{0,2}/[1-9][0-9]{0,2}$", "part/parts such as 2/8"),
-                "`2/8` serves the second eighth of the repositories, for many scalers that share one list.",
-            ),
             "tags": _named(
                 {
                     "pattern": TAG_KEY,
@@ -296,7 +292,7 @@ SCHEMA: Final[Schema] = {
                     *(r"^[A-Za-z0-9 +=.,_:@/-]{0,256}$", "up to 256 letters, digits, spaces and + = . , _ : @ / -"),
                     "The tag's value.",
                 ),
-                *(40, "a mapping from keys to values", "More tags for the instances and volumes."),
+                *(40, "a mapping from keys to values", "More tags for the instances."),
                 default={},
             ),
         },

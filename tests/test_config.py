@@ -60,7 +60,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     config = read(BASE, tmp_path)
     pool = config.pools[0]
     assert config.warnings == ()
-    assert (config.role, config.organization, config.runner_group, config.shard) == (None, None, None, None)
+    assert (config.role, config.organization, config.runner_group) == (None, None, None)
     assert config.register_at is RegisterAt.REPOSITORY
     assert config.allow_public is False
     assert config.tags == {}
@@ -110,10 +110,6 @@ def test_pools_keep_the_order_of_the_file_and_are_found_by_name(tmp_path: Path) 
     assert [pool.name for pool in config.pools] == ["amd64", "a-first"]
     assert config.pool("a-first") is config.pools[1]
     assert config.pool("none") is None
-
-
-def test_a_shard_is_its_part_of_the_parts(tmp_path: Path) -> None:
-    assert read(changed(more="shard: 2/8\n"), tmp_path).shard == (2, 8)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,6 @@ configs = st.fixed_dictionaries(
     optional={
         "github": st.just({"register_at": "repository"}) | st.just({}),
         "allow_public": st.booleans(),
-        "shard": st.sampled_from(["1/1", "2/8", "999/999"]),
         "tags": st.dictionaries(
             st.from_regex(r"\A[A-Za-z0-9=_:@-][A-Za-z0-9=._:@-]{0,20}\Z").filter(
                 lambda key: not key.lower().startswith("aws:")

@@ -66,7 +66,6 @@ def config(*pools: Pool, **fields: Any) -> Config:
         max_runners=40,
         pools=pools or (pool("amd64"), pool("arm64")),
         allow_public=False,
-        shard=None,
         tags={},
         warnings=(),
     )

@@ -62,8 +62,14 @@ def test_the_runner_registers_with_exactly_what_the_parameter_says(world: World)
     assert not runner.ephemeral
 
 
-def test_a_parameter_that_comes_late_is_found_within_two_seconds(world: World) -> None:
-    """GetParameter is asked once a second: the id is known only after the launch, so the parameter comes later."""
+@pytest.mark.parametrize("missing", ["denied", "not-found"])
+def test_a_parameter_that_comes_late_is_found_within_two_seconds(world: World, missing: str) -> None:
+    """
+    GetParameter is asked once a second: the id is known only after the launch, so the parameter comes later.
+
+    What a role with a condition on the parameter's tags hears before there is one is not documented.
+    """
+    world.aws.configure({"parameters": {"missing": missing}})
     instance_id = world.launch()
     world.until(lambda: world.said(instance_id, "waits for"), "waiting")
     world.clock.advance(20)

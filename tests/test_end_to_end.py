@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import jsonschema
 import pytest
 
 from scaler.sandbox.github.state import JobSpec
@@ -146,6 +149,23 @@ def test_a_launch_whose_answer_was_lost_is_not_launched_again(world: World) -> N
     world.push("build")
     assert world.tick().commands() == ["launch done"]
     assert len(world.box.aws.alive()) == 1
+
+
+@pytest.mark.parametrize(("registration", "tier"), [("jit", "Advanced"), ("token", "Standard")])
+def test_the_secret_is_handed_over_once_under_the_instances_id(world: World, registration: str, tier: str) -> None:
+    """A JIT configuration is about 4 KB, and a standard parameter holds no more (AWS docs: parameter tiers)."""
+    world.amend("    max: 5\n  arm64", f"    max: 5\n    registration: {registration}\n  arm64")
+    world.push("build")
+    world.tick()
+    (instance,) = world.box.aws.alive()
+    held = world.box.aws.ssm.parameters[f"/runner-scaler/main/{instance.id}"]
+    assert (held.type, held.tier, held.tags["InstanceId"]) == ("SecureString", tier, instance.id)
+    assert held.description.startswith("scope=acme/api runner=")
+    told = json.loads(held.value)
+    jsonschema.validate(told, json.loads((ROOT / "docs/parameter.schema.json").read_text()))
+    assert (told["registration"], told["labels"]) == (registration, ["self-hosted", "linux", "x64", "acme"])
+    assert told["name"].endswith(instance.id)
+    assert told["url"] == f"{world.box.github_server.url}/acme/api"
 
 
 def test_a_put_whose_answer_was_lost_is_known_for_its_own(world: World) -> None:

@@ -30,10 +30,11 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         print(answered.text)
         return Exit.OK
     except InputError as error:
-        _complain(Publisher(env), error.problems)
+        in_config = _config_problems(error.config_path)
+        _complain(Publisher(env), (*error.problems, *in_config))
         if error.usage:
             print(error.usage, file=sys.stderr)
-        return error.code
+        return Exit.INPUT if in_config else error.code
     match inputs.command:
         case Command.SCHEMA:
             from scaler.schema import schema_text  # noqa: PLC0415 - loaded where it is needed: start-up time
@@ -82,10 +83,22 @@ def _complain(publisher: Publisher, problems: Sequence[Problem]) -> None:
     print(f"{len(problems)} problem{'s' * (len(problems) != 1)} found. Nothing was changed.", file=sys.stderr)
 
 
+def _config_problems(path: Path | None) -> tuple[Problem, ...]:
+    """What is wrong with the config as well, so that a missing token does not hide it."""
+    try:
+        if path is not None:
+            load(path)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
 def _config(inputs: Inputs, publisher: Publisher) -> Config:
     config = load(inputs.config_path)
     for warning in config.warnings:
         publisher.problem(warning)
+    if inputs.command is Command.PLAN:
+        publisher.say([f"{config.path}: valid; {len(config.repositories)} repositories, {len(config.pools)} pools"])
     return replace(config, role=inputs.role or config.role, region=inputs.region or config.region)
 
 
@@ -227,4 +240,10 @@ class _Session:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    try:
+        sys.exit(main(sys.argv[1:], os.environ))
+    except ModuleNotFoundError as missing:
+        print(
+            f"error: the package {missing.name} is not installed; `scripts/setup.sh run` makes .venv with all of them"
+        )
+        sys.exit(Exit.UNEXPECTED)

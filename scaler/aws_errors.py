@@ -45,6 +45,11 @@ CREDENTIALS = frozenset(
 )
 
 
+POLICY_REMEDY = """\
+Allow it in the role's policy: aws/scaler-policy.json of runner-scaler's repository is all that the scaler asks for,
+with your account, region and fleet in place of 111122223333, us-east-1 and main."""
+
+
 def code_of(error: ClientError) -> str:
     """EC2's error code."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -52,8 +57,12 @@ def code_of(error: ClientError) -> str:
 
 def said(error: ClientError) -> str:
     """What AWS said, on one short line."""
-    message = str(error.response.get("Error", {}).get("Message", ""))
-    return " ".join(message.split())[:200]
+    return _short(str(error.response.get("Error", {}).get("Message", "")))
+
+
+def _short(message: str) -> str:
+    """Without the encoded half of a denial, which says nothing to people."""
+    return " ".join(message.partition("Encoded authorization failure message")[0].split())[:400]
 
 
 def answer_for(error: ClientError) -> LaunchAnswer | None:
@@ -74,6 +83,10 @@ def answer_for(error: ClientError) -> LaunchAnswer | None:
 
 def fleet_answer(errors: Sequence[Any]) -> LaunchAnswer:
     """The launch answer of an instant fleet that launched nothing: its token is spent (runs-on#251)."""
+    for row in errors:
+        if row.get("ErrorCode") in DENIALS:
+            # RunInstances, PassRole and CreateTags are asked for on our behalf, and refused within the answer.
+            raise Denied(f"AWS: ec2:CreateFleet: denied ({_short(str(row.get('ErrorMessage', '')))})", POLICY_REMEDY)
     codes = list(dict.fromkeys(str(row.get("ErrorCode", "")) for row in errors))
     details = "; ".join(
         _capacity(code, next(str(r.get("ErrorMessage", "")) for r in errors if r.get("ErrorCode") == code))
@@ -87,16 +100,14 @@ def fleet_answer(errors: Sequence[Any]) -> LaunchAnswer:
 
 
 def _capacity(code: str, message: str) -> str:
-    text = " ".join(message.split())[:160]
-    return f"{code}: {QUOTA[code]}" if code in QUOTA else f"{code}: {text}"
+    return f"{code}: {QUOTA[code]}" if code in QUOTA else f"{code}: {_short(message)}"
 
 
 def refusal(action: str, error: ClientError) -> ApiError:
     """The error for a call that failed: what was asked, what AWS said, how to mend it."""
     code = code_of(error)
     if code in DENIALS:
-        remedy = f"Allow {action} in the role's policy (docs: what the scaler's role may do)."
-        return Denied(f"AWS: {action}: denied ({said(error)})", remedy)
+        return Denied(f"AWS: {action}: denied ({said(error)})", POLICY_REMEDY)
     if code in CREDENTIALS:
         return Denied(f"AWS: {action}: the credentials are not valid ({code}: {said(error)})")
     return Unavailable(f"AWS: {action}: {code}: {said(error)}")

@@ -33,6 +33,10 @@ Give the job the permission to ask for its OIDC token:
       id-token: write
       contents: read"""
 
+SHELL_REMEDY = """\
+The config's role is assumed within a workflow alone, where the job has an OIDC token. In a shell, sign in to AWS
+(AWS_PROFILE, `aws sso login`, …): the credentials found there are used as they are."""
+
 AMBIENT_REMEDY = """\
 Name a role in config.yaml (aws.role) or the input role-to-assume, and give the job id-token: write;
 or put aws-actions/configure-aws-credentials before this step; or, in a shell, sign in (AWS_PROFILE, …)."""
@@ -57,6 +61,8 @@ def session_for(role: str | None, region: str, env: Mapping[str, str]) -> boto3.
         return session
     if role and env.get("GITHUB_ACTIONS") == "true":
         raise Denied(f"AWS: no OIDC token to assume {role} with", PERMISSION_REMEDY)
+    if role:
+        raise Denied("AWS: no credentials found", SHELL_REMEDY)
     raise Denied("AWS: no credentials found", AMBIENT_REMEDY)
 
 

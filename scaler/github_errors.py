@@ -5,8 +5,8 @@ from __future__ import annotations
 from scaler.model import ApiError, Denied, Unavailable
 
 GITHUB_TOKEN_REMEDY = """\
-The workflow's own GITHUB_TOKEN cannot manage runners. Use a GitHub App's installation token or a
-fine-grained personal access token with these repository permissions:
+The workflow's own GITHUB_TOKEN cannot manage runners. Use a fine-grained personal access token (or a token
+that actions/create-github-app-token mints in the workflow) with these repository permissions:
     Administration: Read and write      (registers and removes runners)
     Actions: Read                       (lists queued jobs)
 (with register_at: organization: the organization permission Self-hosted runners: Read and write),

@@ -76,7 +76,9 @@ def proxy(text: str) -> str:
 def token(text: str) -> str:
     """A GitHub token, as far as its shape can tell."""
     if not text:
-        raise ValueError("empty (is the secret set in this repository or environment?); give a token")
+        raise ValueError(
+            "empty; in a workflow: is the secret set in this repository or environment? in a shell: export GH_TOKEN"
+        )
     if set(text) == {"*"}:
         raise ValueError("only asterisks: a masked value was copied, not the token; give the secret itself")
     if not re.fullmatch(r"[!-~]+", text):

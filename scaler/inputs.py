@@ -114,11 +114,14 @@ INPUTS: Final = (
 class InputError(Exception):
     """The request cannot be served as it stands. `code` is 2, or 3 when the only faults are credentials'."""
 
-    def __init__(self, problems: tuple[Problem, ...], code: int = 2, usage: str = "") -> None:
+    def __init__(
+        self, problems: tuple[Problem, ...], code: int = 2, usage: str = "", config_path: Path | None = None
+    ) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
         self.code = code
         self.usage = usage
+        self.config_path = config_path
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> Inputs:
@@ -186,7 +189,7 @@ class _Request:
         )
         self._target()
         if problems := (*self._problems, *self._bad_credentials):
-            raise InputError(problems, code=2 if self._problems else 3)
+            raise InputError(problems, code=2 if self._problems else 3, config_path=result.config_path)
         return result
 
     def _read(self, name: str, reader: Callable[[str], T]) -> T | None:

@@ -4,6 +4,7 @@ What may still be launched: free slots and their token links, the fleet's cap, t
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +29,7 @@ class Room:
         self._config = config
         self._free = {pool.name: free_slots(pool, snapshot, memory) for pool in config.pools}
         self._fleet = config.max_runners - len(snapshot.instances)
+        self._taken: Counter[str] = Counter()
         self._tick = LAUNCHES_PER_TICK
         self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - sum(memory.launches.values())
         self._on_trial = {pool.name: _on_trial(pool, snapshot, memory) for pool in config.pools}
@@ -39,19 +41,23 @@ class Room:
             return Reason.BREAKER_OPEN, breaker_sentence(pool.name, self._memory)
         if not self._free[pool.name]:
             alive = sum(instance.pool == pool.name for instance in self._snapshot.instances)
-            return Reason.POOL_FULL, f"pool {pool.name} is at max ({alive} alive of {pool.max})"
+            said = _count(alive, self._taken[pool.name], pool.max)
+            return Reason.POOL_FULL, f"pool {pool.name} is at max ({said})"
         if self._fleet <= 0:
-            alive = len(self._snapshot.instances)
-            return Reason.FLEET_FULL, f"the fleet is at max_runners ({alive} alive of {self._config.max_runners})"
+            said = _count(len(self._snapshot.instances), sum(self._taken.values()), self._config.max_runners)
+            return Reason.FLEET_FULL, f"the fleet is at max_runners ({said})"
         if self._tick <= 0:
             return Reason.BUDGET_SPENT, f"{LAUNCHES_PER_TICK} launches in one tick are enough; the next tick goes on"
         if self._hour <= 0:
-            return Reason.BUDGET_SPENT, "the hour's launch budget of the fleet is spent; see docs on the budget"
+            return Reason.BUDGET_SPENT, (
+                f"the hour's launch budget of the fleet is spent ({LAUNCHES_PER_HOUR_AND_SLOT} for each of max_runners)"
+            )
         return None
 
     def take(self, pool: Pool, scope: Scope, reason: Reason, sentence: str) -> Launch:
         """The launch into the pool's next free slot. Ask `refusal` first."""
         slot = self._free[pool.name].pop(0)
+        self._taken[pool.name] += 1
         self._fleet -= 1
         self._tick -= 1
         self._hour -= 1
@@ -61,6 +67,10 @@ class Room:
         known = self._memory.links.get(f"{pool.name}/{slot}")
         again = known is not None and known.k == link
         return Launch(pool.name, slot, link, known is not None, again, pool.markets, scope, reason, sentence)
+
+
+def _count(alive: int, launching: int, most: int) -> str:
+    return f"{alive} alive, {launching} launching, of {most}" if launching else f"{alive} alive of {most}"
 
 
 def free_slots(pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:

@@ -245,7 +245,13 @@ ROWS = [
         inputs(42, wrong, {"dry-run": wrong}, f'dry-run: "{wrong}"; write true or false')
         for wrong in ("yes", "True", "1")
     ),
-    environment(43, "token unset", {"GH_TOKEN": ""}, "GH_TOKEN: empty (is the secret set in this repository", code=3),
+    environment(
+        43,
+        "token unset",
+        {"GH_TOKEN": ""},
+        "GH_TOKEN: empty; in a workflow: is the secret set in this repository",
+        code=3,
+    ),
     environment(43, "token masked", {"GH_TOKEN": "***"}, "GH_TOKEN: only asterisks: a masked value", code=3),
     environment(43, "token with a newline", {"GH_TOKEN": "ghs_abc\n"}, "GH_TOKEN: has a space, a line break", code=3),
     environment(

@@ -430,7 +430,12 @@ REASONS = [
     pytest.param(world(job(labels="ubuntu-latest")), Reason.HOSTED, "GitHub's own runners", id="hosted"),
     pytest.param(world(job(), booting()), Reason.BOOTING_RUNNER, "i-1 is booting since 60 s", id="booting"),
     pytest.param(world(job(), idle(since="1m")), Reason.IDLE_RUNNER, "i-1 is idle", id="idle"),
-    pytest.param(world(job(), jobs(4, start=2, age="9m")), Reason.POOL_FULL, "at max (0 alive of 4)", id="pool full"),
+    pytest.param(
+        world(job(), jobs(4, start=2, age="9m")),
+        Reason.POOL_FULL,
+        "at max (0 alive, 4 launching, of 4)",
+        id="pool full",
+    ),
     pytest.param(world(job(), public=frozenset({API})), Reason.PUBLIC, "allow_public", id="public"),
     pytest.param(world(job(), unseen(View.INSTANCES)), Reason.SUPPLY_UNSEEN, "nothing is launched blind", id="blind"),
 ]

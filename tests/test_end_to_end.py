@@ -151,6 +151,16 @@ def test_a_launch_whose_answer_was_lost_is_not_launched_again(world: World) -> N
     assert len(world.box.aws.alive()) == 1
 
 
+def test_a_denial_inside_a_fleets_answer_gives_exit_3_and_names_the_policy(world: World) -> None:
+    """RunInstances is asked for on our behalf; its refusal comes as an error of the override."""
+    world.box.aws.iam.deny("ec2:RunInstances")
+    world.push("build")
+    ran = world.scaler("auto")
+    assert ran.code == 3
+    assert "aws/scaler-policy.json" in ran.said
+    assert world.left() == NOTHING
+
+
 @pytest.mark.parametrize(("registration", "tier"), [("jit", "Advanced"), ("token", "Standard")])
 def test_the_secret_is_handed_over_once_under_the_instances_id(world: World, registration: str, tier: str) -> None:
     """A JIT configuration is about 4 KB, and a standard parameter holds no more (AWS docs: parameter tiers)."""

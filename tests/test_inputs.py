@@ -293,7 +293,10 @@ def test_the_actions_own_input_comes_before_the_environment() -> None:
 @pytest.mark.parametrize(
     ("env", "told"),
     [
-        ({}, "GH_TOKEN: empty (is the secret set in this repository or environment?); give a token"),
+        (
+            {},
+            "GH_TOKEN: empty; in a workflow: is the secret set in this repository or environment? in a shell: export GH_TOKEN",
+        ),
         ({"GH_TOKEN": "***"}, "GH_TOKEN: only asterisks: a masked value was copied"),
         ({"GH_TOKEN": "a token"}, "GH_TOKEN: has a space, a line break"),
         ({"GITHUB_TOKEN": "token\n"}, "GITHUB_TOKEN: has a space, a line break"),

@@ -21,6 +21,8 @@ from scaler.publish import Publisher
 from scaler.reconcile import RealClock, Reconciler, wait_online
 from scaler.text import quoted
 
+STOPPED = "what was begun was finished, nothing new was begun; the next tick goes on"
+
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Run one command; the exit code says what a person should know (docs: exit codes)."""
@@ -74,7 +76,10 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
     except ApiError as error:
         publisher.annotate([("error", f"{error}; nothing was changed")])
         return Exit.DEGRADED
-    return stopped[0] if stopped else code
+    if stopped:
+        print(f"stopped by {'SIGINT' if stopped[0] is Exit.INTERRUPTED else 'SIGTERM'}: {STOPPED}", file=sys.stderr)
+        return stopped[0]
+    return code
 
 
 def _complain(publisher: Publisher, problems: Sequence[Problem]) -> None:

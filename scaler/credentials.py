@@ -20,12 +20,14 @@ from botocore.config import Config as BotoConfig
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scaler.aws_errors import code_of, said
+from scaler.aws_errors import code_of, refusal, said
 from scaler.model import Denied, Unavailable
 from scaler.text import safe
 
 AUDIENCE = "sts.amazonaws.com"
 SESSION_SECONDS = 3600
+DISTRUST = frozenset({"AccessDenied", "InvalidIdentityToken", "IDPRejectedClaim", "ExpiredTokenException"})
+"""What STS answers when it is the token or the trust policy that does not fit (AWS docs: AssumeRoleWithWebIdentity)."""
 
 PERMISSION_REMEDY = """\
 Give the job the permission to ask for its OIDC token:
@@ -95,6 +97,8 @@ class _Exchange:
                 DurationSeconds=SESSION_SECONDS,
             )["Credentials"]
         except ClientError as error:
+            if code_of(error) not in DISTRUST:
+                raise refusal("sts:AssumeRoleWithWebIdentity", error) from error
             raise Denied(
                 f"AWS: {self._role} does not trust this workflow ({code_of(error)}: {said(error)})",
                 trust_remedy(self._role, _claims(token)),

@@ -120,7 +120,7 @@ class Observer:
             found = self._ask(View.INSTANCES, "", partial(self._cloud.instance, ask.instance_id), None)
             if found is not None and found[1] == self._config.fleet and found[0].state.alive:
                 ours.append(self._spelled(found[0]))
-            elif found is not None and found[1] != self._config.fleet:
+            elif found is not None and found[1] != self._config.fleet and found[0].state.alive:
                 strangers.add(ask.instance_id)
         memory = self._memory(None)
         # Without a scope tag its runner may be anywhere of ours.

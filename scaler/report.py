@@ -14,8 +14,8 @@ from scaler.exits import exit_code
 from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Verdict
 from scaler.text import safe
 
-ROWS = 50
-"""A table of the summary is cut there, with a count: GitHub drops a summary over 1 MiB whole."""
+ROWS = 500
+"""A table of the summary is cut there, with a count: GitHub drops a summary over 1 MiB whole. Log and JSON have all."""
 
 URGENCY = (
     Reason.NO_POOL,

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.sandbox import Sandbox
-from tests.watcher import Watcher, described
+from tests.watcher import described
 
 __all__ = ["described"]
 
@@ -219,11 +220,22 @@ def parse_outputs(text: str) -> dict[str, str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def every_exchange_is_described(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold whatever any embedded GitHub of a test is asked and answers to GitHub's description."""
+    begin = GitHubServer.__init__
+
+    def begin_watched(server: GitHubServer, *args: Any, **kwargs: Any) -> None:
+        begin(server, *args, **kwargs)
+        server.observers.append(request.getfixturevalue("described"))
+
+    monkeypatch.setattr(GitHubServer, "__init__", begin_watched)
+
+
 @pytest.fixture
-def world(tmp_path: Path, described: Watcher) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[World]:
     """A world whose clock stands still but for the test."""
     with Sandbox(tmp_path / "world", speed=0) as box:
-        box.github_server.observers.append(described)
         box.github.add_repository("acme/api")
         box.github.add_repository("acme/web")
         folder = tmp_path / "checkout"

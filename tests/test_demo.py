@@ -63,7 +63,20 @@ def start(folder: Path, scenario: str, *arguments: str) -> subprocess.Popen[str]
     (folder / "small.yaml").write_text(scenario)
     (folder / "small.config.yaml").write_text(CONFIG)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "scaler", "demo", "--scenario", "small.yaml", "--out", "out", *arguments],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "scaler",
+            "demo",
+            "--scenario",
+            "small.yaml",
+            "--out",
+            "out",
+            "--record",
+            "exchanges.jsonl",
+            *arguments,
+        ],
         cwd=folder,
         # A proxy of the user's is not for the sandbox, and neither are the user's AWS credentials.
         env={
@@ -79,7 +92,7 @@ def start(folder: Path, scenario: str, *arguments: str) -> subprocess.Popen[str]
 
 
 def test_the_demo_serves_what_it_can_and_says_why_not_the_rest(tmp_path: Path, described: Watcher) -> None:
-    process = start(tmp_path, SCENARIO, "--speed", "60", "--record", str(tmp_path / "exchanges.jsonl"))
+    process = start(tmp_path, SCENARIO, "--speed", "60")
     said, _ = process.communicate(timeout=60)
     out = tmp_path / "out"
     assert process.returncode == 0, said

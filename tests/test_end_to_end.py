@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import jsonschema
 import pytest
@@ -310,12 +311,15 @@ def test_a_watch_ends_early_when_quiet(world: World) -> None:
     assert ran.out.count("0 queued") == 2
 
 
-def test_a_watch_that_is_stopped_ends_cleanly(world: World) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_watch_that_is_stopped_ends_cleanly(world: World, number: signal.Signals, code: int) -> None:
     process = world.start("auto", "--for", "50m", "--every", "10s")
     assert process.stdout is not None
     assert "0 queued" in process.stdout.readline()
-    process.terminate()
-    assert world.end(process).code == 143
+    process.send_signal(number)
+    ran = world.end(process)
+    assert ran.code == code
+    assert f"stopped by {number.name}" in ran.err
 
 
 def test_the_example_config_is_a_config(world: World) -> None:

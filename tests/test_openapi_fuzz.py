@@ -42,6 +42,11 @@ UNSERVED = frozenset(
 """What the embedded GitHub answers with 404, as nothing asks it that yet."""
 
 
+@pytest.fixture(autouse=True)
+def every_exchange_is_described() -> None:
+    """Not here: the questions are meant to be bad, and the watchers below look at the answers."""
+
+
 @functools.cache
 def schema() -> Any:
     """The description as Schemathesis sees it."""

@@ -26,9 +26,8 @@ RUNNERS = f"{API}/actions/runners"
 
 
 @pytest.fixture
-def github(described: Watcher) -> Iterator[Site]:
+def github() -> Iterator[Site]:
     with site() as running:
-        running.server.observers.append(described)
         yield running
 
 

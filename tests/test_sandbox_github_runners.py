@@ -19,9 +19,8 @@ JIT = "/actions/runners/generate-jitconfig"
 
 
 @pytest.fixture
-def github(described: Watcher) -> Iterator[Site]:
+def github() -> Iterator[Site]:
     with site() as running:
-        running.server.observers.append(described)
         yield running
 
 

@@ -14,9 +14,8 @@ __all__ = ["described"]
 
 
 @pytest.fixture
-def github(described: Watcher) -> Iterator[Site]:
+def github() -> Iterator[Site]:
     with site() as running:
-        running.server.observers.append(described)
         yield running
 
 

@@ -224,7 +224,8 @@ class Actor:
     def _introduce(self, attempt: _Attempt, instance_id: str, found: Instance | None, prefix: str) -> Outcome:
         command = attempt.command
         replayed = command.asked_before and attempt.link == command.link
-        if found.scope is not None if found is not None else replayed:
+        filled = replayed if found is None else found.scope is not None
+        if filled:
             # The slot looked free in a stale list; EC2's answer to the token says that it is not.
             detail = f"{instance_id} fills the slot already{f', for {found.scope}' if found else ''}"
             return Outcome(command, Result.TAKEN, detail, instance_id, link=attempt.link)

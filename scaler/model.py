@@ -284,7 +284,6 @@ class Reason(StrEnum):
     EXPIRED = "past max_lifetime"
     STOPPED = "stopped"
     NO_SCOPE = "no scope yet"
-    POOL_REMOVED = "pool removed"
     UNKNOWN = "unknown"
     # runners and parameters
     GHOST = "ghost"

@@ -118,9 +118,11 @@ class Observer:
         ours, strangers = [], set()
         for ask in asked:
             found = self._ask(View.INSTANCES, "", partial(self._cloud.instance, ask.instance_id), None)
-            if found is not None and found[1] == self._config.fleet and found[0].state.alive:
+            if found is None or not found[0].state.alive:
+                continue  # gone; the dead lose their tags, so whose it was cannot be told any more
+            if found[1] == self._config.fleet:
                 ours.append(self._spelled(found[0]))
-            elif found is not None and found[1] != self._config.fleet and found[0].state.alive:
+            else:
                 strangers.add(ask.instance_id)
         memory = self._memory(None)
         # Without a scope tag its runner may be anywhere of ours.
@@ -139,10 +141,6 @@ class Observer:
             strangers=frozenset(strangers),
         )
         return snapshot, memory
-
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False)
 
     # --- the parts -----------------------------------------------------------------------------
 

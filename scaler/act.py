@@ -82,12 +82,14 @@ class Actor:
         cloud: Cloud,
         *,
         mask: Callable[[str], None],
+        launchers: int = LAUNCHERS,
     ) -> None:
-        """`mask` is told every secret before its first use."""
+        """`mask` is told every secret before its first use; one launcher launches in order."""
         self._config = config
         self._github = github
         self._cloud = cloud
         self._mask = mask
+        self._launchers = launchers
         self._late: Callable[[], bool] = lambda: False
 
     def act(self, plan: Plan, snapshot: Snapshot, late: Callable[[], bool]) -> Acted:
@@ -186,7 +188,7 @@ class Actor:
         settled: dict[int, Outcome] = {}
         pending = {number: _Attempt(command, command.link) for number, command in enumerate(launches)}
         while pending:
-            with ThreadPoolExecutor(LAUNCHERS) as pool:
+            with ThreadPoolExecutor(self._launchers) as pool:
                 steps = dict(zip(pending, pool.map(self._step, pending.values()), strict=True))
             found = self._look(tuple(step for step in steps.values() if isinstance(step, str)))
             for number, step in steps.items():

@@ -48,15 +48,17 @@ NO_PARAMETERS: tuple[Parameter, ...] = ()
 class Observer:
     """Reads GitHub and AWS for one fleet."""
 
-    def __init__(self, config: Config, github: GitHub, cloud: Cloud, runner_prefix: str) -> None:
-        """`runner_prefix` begins the names of the fleet's runners."""
+    def __init__(
+        self, config: Config, github: GitHub, cloud: Cloud, runner_prefix: str, connections: int = CONNECTIONS
+    ) -> None:
+        """`runner_prefix` begins the names of the fleet's runners; over one connection, all is asked in order."""
         self._config = config
         self._github = github
         self._cloud = cloud
         self._prefix = runner_prefix
         self._unseen: list[Unseen] = []
         # Kept over ticks: each of its threads keeps its connection to GitHub.
-        self._threads = ThreadPoolExecutor(CONNECTIONS)
+        self._threads = ThreadPoolExecutor(connections)
         self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
 
     def observe(self, *, deep: bool, known: Memory | None = None) -> tuple[Snapshot, Memory]:

@@ -181,7 +181,7 @@ class _Session:
         from scaler.observe import Observer  # noqa: PLC0415
 
         publisher.mask(inputs.github_token)
-        session = session_for(config.role, config.region, env)
+        session = session_for(config.role, config.region, env, mask=publisher.mask)
         prefix = runner_prefix(config.fleet, account_of(config.role, session, config.region), config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
         self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -44,11 +44,15 @@ Name a role in config.yaml (aws.role) or the input role-to-assume, and give the 
 or put aws-actions/configure-aws-credentials before this step; or, in a shell, sign in (AWS_PROFILE, …)."""
 
 
-def session_for(role: str | None, region: str, env: Mapping[str, str]) -> boto3.Session:
-    """A session with the role's credentials where the job can have a token for it, else with ambient ones."""
+def session_for(role: str | None, region: str, env: Mapping[str, str], *, mask: Callable[[str], None]) -> boto3.Session:
+    """
+    A session with the role's credentials where the job can have a token for it, else with ambient ones.
+
+    `mask` is told every secret that comes to be by the exchange; ambient ones are their giver's to mask.
+    """
     url, bearer = env.get("ACTIONS_ID_TOKEN_REQUEST_URL"), env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     if role and url and bearer:
-        exchange = _Exchange(role, region, url, bearer)
+        exchange = _Exchange(role, region, url, bearer, mask)
         core = botocore.session.get_session()
         core._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]  # noqa: SLF001 - botocore's documented way to refresh by own code
             metadata=exchange(), refresh_using=exchange, method="assume-role-with-web-identity"
@@ -83,11 +87,12 @@ def account_of(role: str | None, session: boto3.Session, region: str) -> str:
 class _Exchange:
     """Called by botocore whenever the credentials are about to expire."""
 
-    def __init__(self, role: str, region: str, url: str, bearer: str) -> None:
-        self._role, self._region, self._url, self._bearer = role, region, url, bearer
+    def __init__(self, role: str, region: str, url: str, bearer: str, mask: Callable[[str], None]) -> None:
+        self._role, self._region, self._url, self._bearer, self._mask = role, region, url, bearer, mask
 
     def __call__(self) -> dict[str, Any]:
         token = self._id_token()
+        self._mask(token)
         sts = boto3.client("sts", region_name=self._region, config=BotoConfig(signature_version=UNSIGNED))
         try:
             answer = sts.assume_role_with_web_identity(
@@ -105,6 +110,8 @@ class _Exchange:
             ) from error
         except BotoCoreError as error:
             raise Unavailable(f"AWS: sts:AssumeRoleWithWebIdentity: no answer ({type(error).__name__})") from error
+        for secret in (answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"]):
+            self._mask(secret)
         return {
             "access_key": answer["AccessKeyId"],
             "secret_key": answer["SecretAccessKey"],

@@ -26,6 +26,8 @@ from scaler.text import safe
 
 AUDIENCE = "sts.amazonaws.com"
 SESSION_SECONDS = 3600
+OURS = "runner-scaler"
+"""Marks the credentials that were exchanged here (botocore's word for where credentials are from is `method`)."""
 DISTRUST = frozenset({"AccessDenied", "InvalidIdentityToken", "IDPRejectedClaim", "ExpiredTokenException"})
 """What STS answers when it is the token or the trust policy that does not fit (AWS docs: AssumeRoleWithWebIdentity)."""
 
@@ -55,7 +57,7 @@ def session_for(role: str | None, region: str, env: Mapping[str, str], *, mask: 
         exchange = _Exchange(role, region, url, bearer, mask)
         core = botocore.session.get_session()
         core._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]  # noqa: SLF001 - botocore's documented way to refresh by own code
-            metadata=exchange(), refresh_using=exchange, method="assume-role-with-web-identity"
+            metadata=exchange(), refresh_using=exchange, method=OURS
         )
         return boto3.Session(botocore_session=core, region_name=region)
     try:
@@ -73,8 +75,13 @@ def session_for(role: str | None, region: str, env: Mapping[str, str], *, mask: 
 
 
 def account_of(role: str | None, session: boto3.Session, region: str) -> str:
-    """The account's number: the role's own, or what STS says of ambient credentials."""
-    if role and len(role.split(":")) > 4:
+    """
+    The account's number: the role's own if it was assumed, else what STS says of the ambient credentials.
+
+    These may be of another account than the config's role, and a fleet there must not bear this one's name.
+    """
+    found = session.get_credentials()
+    if role and len(role.split(":")) > 4 and found is not None and found.method == OURS:
         return role.split(":")[4]
     try:
         return str(session.client("sts", region_name=region).get_caller_identity()["Account"])

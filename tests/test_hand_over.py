@@ -24,6 +24,33 @@ def register_by_token(world: World) -> None:
     world.amend("    max: 5\n  arm64", "    max: 5\n    registration: token\n  arm64")
 
 
+# --- its name ------------------------------------------------------------------------------------
+
+
+def test_fleets_of_one_name_in_another_account_or_region_name_their_runners_otherwise(world: World) -> None:
+    """Else one fleet would take the other's runners in a repository they share for ghosts of its own."""
+
+    def prefix() -> str:
+        assert world.scaler("up", "-a", "amd64", "--repo", "acme/api").code == 0
+        instance, runner = world.box.aws.alive()[-1], world.box.github.registered()[-1]
+        assert runner.name.endswith(f"-{instance.id}")
+        return runner.name.removesuffix(instance.id)
+
+    here = prefix()
+    assert here.startswith("main-")
+    world.oidc = False
+    assert prefix() == here  # the account of ambient credentials is asked for, and is the same
+    world.box.aws.configure({"account": "444455556666", "seed": 2})
+    other_account = prefix()
+    world.box.aws.configure({"account": "111122223333", "region": "eu-central-1", "seed": 3})
+    world.amend("us-east-1", "eu-central-1")
+    other_region = prefix()
+    assert all(each.startswith("main-") and len(each) == len("main-1a2b3c-") for each in (other_account, other_region))
+    assert len({here, other_account, other_region}) == 3
+    world.amend("fleet: main", "fleet: mine")
+    assert prefix().removeprefix("mine-") != other_region.removeprefix("main-")
+
+
 # --- who hands it over ---------------------------------------------------------------------------
 
 

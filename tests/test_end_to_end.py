@@ -56,7 +56,10 @@ def test_a_token_registration_works_as_well(world: World) -> None:
     assert world.left() == NOTHING
 
 
-def test_runners_of_an_organization_serve_all_its_repositories_through_their_group(world: World) -> None:
+@pytest.mark.parametrize("registration", ["jit", "token"])
+def test_runners_of_an_organization_serve_all_its_repositories_through_their_group(
+    world: World, registration: str
+) -> None:
     github = world.box.github
     github.add_organization("umbrella")
     for name in ("umbrella/a", "umbrella/b"):
@@ -66,12 +69,14 @@ def test_runners_of_an_organization_serve_all_its_repositories_through_their_gro
     world.amend(
         "max_runners", "github: {register_at: organization, organization: umbrella, runner_group: scaled}\nmax_runners"
     )
+    world.amend("    max: 5\n  arm64", f"    max: 5\n    registration: {registration}\n  arm64")
     world.push("one", repository="umbrella/a", duration=30)
     world.push("two", repository="umbrella/b", duration=30)
     ran = world.tick()
     assert (ran.code, ran.commands()) == (0, ["launch done", "launch done"])
     world.boot()
     world.until(lambda: len(world.box.journal.of("job.started")) == 2)
+    assert [runner.group.name for runner in world.online()] == ["scaled", "scaled"]
     world.box.clock.advance(30)
     world.until(lambda: not world.box.aws.alive())
     assert world.left() == NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.journal import Entry
 from scaler.sandbox.machines.machines import FaultKind as MachineFaultKind
 from scaler.sandbox.machines.machines import MachineFault
 from tests.conftest import NOTHING, World
@@ -142,3 +143,59 @@ def test_a_hold_tag_keeps_an_instance(world: World) -> None:
     refused = world.scaler("down", "-i", idle, "--force")
     assert refused.code == 2
     assert "hold tag" in refused.out
+
+
+def stop(world: World, instance_id: str) -> None:
+    """Somebody stops an instance in the console."""
+    with world.box.clock.lock:
+        world.box.aws.ec2.stop(instance_id)
+    world.box.clock.advance(10)
+
+
+def test_a_stopped_instance_is_ended_and_counted(world: World) -> None:
+    idle = idle_world(world)
+    stop(world, idle)
+    world.in_actions = True
+    ran = world.scaler("auto")
+    assert "1 ended" in ran.out
+    assert ran.outputs["terminated"] == "1"
+    assert ran.outputs["instance-ids"] == f'["{idle}"]'
+    assert world.box.aws.alive() == []
+
+
+def changes(world: World) -> list[Entry]:
+    """What a tick could have changed so far; machines act by themselves meanwhile."""
+    return world.box.journal.of(
+        *("fleet.created", "instance.ending", "tags.changed", "parameter.put", "parameter.deleted"),
+        *("secret.minted", "runner.removed"),
+    )
+
+
+def test_a_plan_is_what_auto_then_does_and_reads_alone(world: World) -> None:
+    """One thing of each kind that a tick does besides launching: tag, drain, deregister, terminate, sweep."""
+    idle_world(world)
+    world.tick()
+    run = world.push("never", labels=("self-hosted", "arm64", "acme"))
+    world.tick()
+    world.kill(next(i.id for i in world.box.aws.alive() if i.tags["runner-scaler:pool"] == "arm64"))
+    world.box.github.cancel(run.id)
+    world.tick()
+    world.advance(6)
+    world.scaler("up", "-p", "amd64", "-n", "2", "--repo", "acme/api")
+    world.boot()
+    stop(world, world.box.aws.alive()[-1].id)
+
+    methods: set[str] = set()
+    world.box.github_server.observers.append(lambda exchange: methods.add(exchange.method))
+    calls, before = len(world.box.aws_server.calls), changes(world)
+    planned = world.scaler("plan", "--json").document["commands"]
+    assert methods == {"GET"}
+    actions = [call.action for call in world.box.aws_server.calls[calls:]]
+    assert all(action.startswith(("AssumeRole", "Describe", "Get")) for action in actions)
+    assert changes(world) == before
+
+    done = world.tick().document["commands"]
+    assert {command.pop("outcome")["result"] for command in done} == {"done"}
+    assert planned == done
+    kinds = {command["command"] for command in done}
+    assert kinds == {"tag", "drain", "deregister", "terminate", "deleteparameter"}

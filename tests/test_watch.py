@@ -1,0 +1,95 @@
+"""A watch: how often it looks and how deep, when it ends by itself, and how it outlives its credentials."""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs
+
+import pytest
+
+from scaler.__main__ import main
+from scaler.reconcile import RealClock
+from scaler.sandbox.aws.iam_world import Credentials
+from scaler.sandbox.clock import Clock
+from scaler.sandbox.github.server import Exchange
+from tests.conftest import World
+
+Looks = dict[float, set[str]]
+Watch = Callable[..., Looks]
+
+
+class WorldClock(RealClock):
+    """The world's clock: to sleep is to push it forward, so that an hour's watch is over in no time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock, self._start = clock, clock.now()
+
+    def monotonic(self) -> float:
+        """Seconds since the start."""
+        return (self._clock.now() - self._start).total_seconds()
+
+    def sleep(self, seconds: float) -> None:
+        """Let them pass."""
+        self._clock.advance(seconds)
+
+
+@pytest.fixture
+def watch(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Watch on the world's clock: by the second of each tick, the statuses of runs that it asked for."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    env = world.env()
+    for name, value in env.items():  # the SDK reads the process's own
+        monkeypatch.setenv(name, value)
+    clock = WorldClock(world.box.clock)
+    monkeypatch.setattr("scaler.__main__.RealClock", lambda: clock)
+    looks: defaultdict[float, set[str]] = defaultdict(set)
+
+    def note(exchange: Exchange) -> None:
+        if exchange.path.endswith("/actions/runs"):
+            looks[clock.monotonic()].update(parse_qs(exchange.query)["status"])
+
+    def run(*arguments: str) -> Looks:
+        world.box.github_server.observers.append(note)
+        assert main(["auto", "--config", str(world.config), *arguments], env) == 0
+        return looks
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_every_tenth_tick_looks_into_runs_that_wait_too(watch: Watch) -> None:
+    """Such a run may have siblings that are queued or running; to look each time costs three lists a repository."""
+    looks = watch("--for", "5m", "--every", "15s", "--linger", "1h")
+    active = {"queued", "in_progress"}
+    deep = active | {"waiting", "pending", "requested"}
+    assert looks == {second: deep if second % 150 == 0 else active for second in range(0, 301, 15)}
+
+
+def test_a_watch_lingers_for_the_longest_idle_timeout_and_two_looks(world: World, watch: Watch) -> None:
+    """So that it still sees to the runners that its last jobs leave idle."""
+    world.amend("    max: 5\n  arm64", "    max: 5\n    idle_timeout: 7m\n  arm64")
+    looks = watch("--for", "50m", "--every", "20s")
+    assert max(looks) == 7 * 60 + 2 * 20
+
+
+def test_a_watch_that_outlives_its_session_assumes_the_role_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id-token it began with is good for minutes only, so each exchange asks for a new one."""
+    iam = world.box.aws.iam
+    session = iam.session
+
+    def short(role: str, name: str, _: int, instance_id: str = "") -> Credentials:
+        return session(role, name, 3, instance_id)
+
+    monkeypatch.setattr(iam, "session", short)
+    world.box.aws.issuer.lifetime = 3
+    ran = world.scaler("auto", "--for", "5s", "--every", "1s", "--linger", "1m")
+    assert ran.code == 0, ran.said
+    assert ran.out.count("0 queued") >= 5
+    assert {call.error for call in world.box.aws_server.calls} == {"", "ParameterNotFound"}  # the state's, at first
+    assert len(world.box.oidc.requests) == len(world.box.journal.of("role.assumed")) > 1

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -182,6 +183,24 @@ def test_the_picture_of_the_readme_is_of_the_demos_scenario() -> None:
     texts = {"".join(each.itertext()) for each in ET.parse(ROOT / "docs" / "demo.svg").iter(f"{SVG}text")}  # noqa: S314
     assert {"pool amd64", "pool arm64", "test (12)", "e2e · attempt 2", "nobody serves", "hung at boot"} <= texts
     assert {"idle: drained by the scaler", "Preview cancelled", "CI run again"} <= texts
+
+
+def test_the_demos_own_scenario_serves_every_job_that_can_be_served(tmp_path: Path) -> None:
+    """As `make demo` runs it, at its own speed: boots cost real time."""
+    command = [sys.executable, "-P", "-m", "scaler", "demo", "--quiet", "--out", str(tmp_path)]
+    ran = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "It balances." in ran.stdout
+    books = json.loads((tmp_path / "ledger.json").read_text())
+    assert books["balances"]
+    accounts = Counter(job["account"] for job in books["jobs"])
+    assert accounts == {"served": 23, "cancelled": 2, "servable by nobody": 1}
+    uses = Counter(instance["use"] for instance in books["instances"])
+    assert uses["served a job"] == 23
+    assert uses["struck by a declared fault"] == 1
+    assert uses["beyond need"] == 0
 
 
 def test_the_demos_own_scenario_shows_what_it_promises() -> None:

@@ -87,8 +87,8 @@ def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, lif
         told = "its parameter or its runner tells whose it is"
         commands.insert(0, _tag(standing, "scope", standing.scope, reason, told))
     if instance.hold:
-        destructive = any(isinstance(command, Drain | Terminate) for command in commands)
-        commands = [] if destructive else commands
+        # A tag ends nothing, and without its scope nobody can tell whose the instance is once its runner is gone.
+        commands = [command for command in commands if not isinstance(command, Drain | Terminate)]
         reason, sentence = Reason.HELD, f"hold tag: nobody ends it while that stands (else: {reason.value}, {sentence})"
     life.commands.extend(commands)
     name = standing.runner.name if standing.runner else ""

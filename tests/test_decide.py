@@ -324,6 +324,15 @@ RECONCILE = [
             instance("i-3", state=InstanceState.STOPPED, slot=2, **HELD),
         ),
     ),
+    case(
+        "a held instance is not ended, but told whose it is",
+        world(
+            instance("i-1", age="9h", scope=None, **HELD),
+            parameter("i-1"),
+            idle("i-2", age="9h", since="1h", slot=1, labels="self-hosted linux x64", **HELD),
+        ),
+        "tag i-1 scope=now",
+    ),
     case("a pool gone from the config drains, and is not ended", world(idle(since="4m", pool="old"))),
     case("a ghost is only remembered when first seen", world(ghost())),
     case(

@@ -1,6 +1,7 @@
 """
-The runner program's stand-in behaves as the real one: actions/runner, `run.sh`, `run-helper.sh.template`,
-`CommandSettings.cs`, `Runner.cs`, `MessageListener.cs`; docs.github.com, "Self-hosted runners".
+The runner program's stand-in behaves as the real one: docs.github.com, "Self-hosted runners", and github.com/actions/runner:
+`src/Misc/layoutroot/` (`run.sh`, `run-helper.sh.template`), `src/Runner.Common/Constants.cs` (`ReturnCode`) and
+`src/Runner.Listener/` (`Program.cs`, `Runner.cs`, `MessageListener.cs`, `CommandSettings.cs`).
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "python3").symlink_to(Path(sys.executable).resolve())
-    (programs / "sleep").write_text("#!/bin/bash\n")
+    (programs / "sleep").write_text(f'#!/bin/bash\necho "$1" >>{tmp_path}/slept\n')
     (programs / "sleep").chmod(0o755)
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "RUNNER_ALLOW_RUNASROOT": "1", "LANG": "C.UTF-8"}
     clock.start()
@@ -277,6 +278,9 @@ def test_a_listener_started_with_sigint_ignored_does_not_hear_it(site: Site) -> 
 
 
 # --- exit codes ----------------------------------------------------------------------------------
+# The listener's own: src/Runner.Common/Constants.cs, ReturnCode (Success 0, TerminatedError 1, RetryableError 2,
+# RunnerUpdating 3, RunOnceRunnerUpdating 4, SessionConflict 5, RunnerConfigurationRefreshed 6), and 7,
+# RunnerVersionDeprecated, since https://github.com/actions/runner/pull/4285 (2.333.0).
 
 
 @pytest.mark.parametrize(
@@ -285,17 +289,25 @@ def test_a_listener_started_with_sigint_ignored_does_not_hear_it(site: Site) -> 
         pytest.param(0, {}, 0, id="done is 0"),
         pytest.param(1, {}, 0, id="terminated becomes 0"),
         pytest.param(5, {}, 0, id="session conflict becomes 0"),
+        pytest.param(6, {}, 0, id="configuration refreshed becomes 0"),
         pytest.param(7, {}, 0, id="deprecated becomes 0"),
         pytest.param(9, {}, 0, id="unknown becomes 0"),
         pytest.param(7, {"ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE": "1"}, 7, id="deprecated if asked for"),
         pytest.param(2, {}, 2, id="retryable is started again"),
         pytest.param(3, {}, 2, id="updating is started again"),
+        pytest.param(4, {}, 2, id="updating in its one run is started again"),
     ],
 )
 def test_the_helper_turns_nearly_every_exit_code_into_0(
     site: Site, listener: int, environment: dict[str, str], wrapper: int
 ) -> None:
-    """So an exit code says nothing about whether a job ran."""
+    """
+    So an exit code says nothing about whether a job ran.
+
+    src/Misc/layoutroot/run-helper.sh.template: 2, 3 and 4 become 2, 7 stays with the variable of
+    https://github.com/actions/runner/pull/4285, all else becomes 0 (as complained of in
+    https://github.com/actions/runner/issues/3266, "fails to start silently").
+    """
     (site.home / "bin/Runner.Listener").write_text(f"#!/bin/bash\nexit {listener}\n")
     (site.home / "update.finished").touch()
     process = site.run("run-helper.sh.template", **environment)
@@ -304,7 +316,7 @@ def test_the_helper_turns_nearly_every_exit_code_into_0(
 
 
 def test_run_sh_starts_a_retryable_listener_again(site: Site) -> None:
-    """Exit code 2, then a job."""
+    """Exit code 2, then a job: src/Misc/layoutroot/run.sh, `run`; Program.cs answers 2 to what it does not know."""
     listener = site.home / "bin/Runner.Listener"
     listener.rename(site.home / "bin/real")
     listener.write_text(f'#!/bin/bash\n[ -e {site.home}/once ] && exec {site.home}/bin/real "$@"\n'
@@ -318,7 +330,11 @@ def test_run_sh_starts_a_retryable_listener_again(site: Site) -> None:
 
 @pytest.mark.parametrize("minimum", ["2.338.0"])
 def test_a_deprecated_version_ends_with_7(site: Site, minimum: str) -> None:
-    """GitHub gives no jobs to a version that is 30 days behind (docs: runner software updates)."""
+    """
+    GitHub gives no jobs to a version that is 30 days behind (docs: runner software updates).
+
+    The words: https://github.com/actions/runner/issues/3266; the code: https://github.com/actions/runner/pull/4285.
+    """
     environment = site.jit()
     site.github.set(minimum_version=minimum)
     process = site.run("bin/Runner.Listener", **environment)
@@ -327,20 +343,33 @@ def test_a_deprecated_version_ends_with_7(site: Site, minimum: str) -> None:
     assert "Runner version v2.337.0 is deprecated and cannot receive messages." in said
 
 
-def test_a_session_conflict_ends_with_5_after_four_minutes(site: Site) -> None:
-    """The same credential in two places; the first stays."""
+def test_a_session_conflict_ends_with_5_after_four_minutes(site: Site, tmp_path: Path) -> None:
+    """
+    The same credential in two places; the first stays.
+
+    MessageListener.cs, IsSessionCreationExceptionRetriable: every 30 s, until the conflicts times 30 s are 240 s.
+    Runner.cs, RunAsync: CreateSessionResult.SessionConflict is ReturnCode.SessionConflict.
+    """
     environment = site.jit()
     first = site.run("bin/Runner.Listener", **environment)
     site.until("runner.online")
     second = site.run("bin/Runner.Listener", **environment)
-    assert "Retrying until reconnected" in finish(second)
+    said = finish(second)
+    assert said.count("A session for this runner already exists.") == 8
+    assert (tmp_path / "slept").read_text().split() == ["30"] * 7
+    assert "Retrying until reconnected" in said
+    assert "Stop retry on SessionConflictException after retried for 240 seconds." in said
     assert second.returncode == 5
     first.send_signal(signal.SIGINT)
     finish(first)
 
 
 def test_a_runner_removed_before_it_connects_ends_with_1(site: Site) -> None:
-    """Failed to create a session: the registration has been deleted."""
+    """
+    MessageListener.cs, CreateSessionAsync: the token exchange answers invalid_client, and there is no session.
+
+    Runner.cs, RunAsync: CreateSessionResult.Failure is ReturnCode.TerminatedError.
+    """
     environment = site.jit()
     runner = site.runner()
     assert runner is not None
@@ -351,7 +380,11 @@ def test_a_runner_removed_before_it_connects_ends_with_1(site: Site) -> None:
 
 
 def test_a_runner_removed_while_it_listens_cleans_up_and_ends_with_0(site: Site) -> None:
-    """The exit code does not tell that there was no job (actions/runner#4726)."""
+    """
+    The exit code does not tell that there was no job: the log of https://github.com/actions/runner/issues/4726.
+
+    Runner.cs, RunAsync, of 2.337.0: TaskAgentNotFoundException ends the loop, and what is left returns Success.
+    """
     process = site.run("bin/Runner.Listener", **site.jit())
     site.until("runner.online")
     runner = site.runner()

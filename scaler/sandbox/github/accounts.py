@@ -63,6 +63,9 @@ _REPOSITORY_LINKS = {
     "trees_url": "git/trees{/sha}",
 }
 
+_DETAILS = {"network_count": 0, "subscribers_count": 0, "temp_clone_token": "", "delete_branch_on_merge": False}
+_MERGES = ("rebase_merge", "squash_merge", "merge_commit", "auto_merge")
+
 
 def stamp(when: datetime) -> str:
     """A time as GitHub writes it, in whole seconds."""
@@ -153,9 +156,13 @@ class AccountViews:
             "permissions": {"admin": True, "maintain": True, "push": True, "triage": True, "pull": True},
         }
         if not listed:
-            body |= {"network_count": 0, "subscribers_count": 0, "temp_clone_token": None}
+            body |= _DETAILS | dict.fromkeys((f"allow_{kind}" for kind in _MERGES), True)
             body |= {"organization": self._owner(repository)} if repository.owner_is_organization else {}
         return body
+
+    def group_repository(self, repository: Repository) -> Body:
+        """A minimal-repository as a runner group lists it: with more than others do."""
+        return self.full_repository(repository, listed=True) | _DETAILS
 
     def organization(self, login: str, repositories: int) -> Body:
         """An organization-full."""

@@ -94,7 +94,7 @@ def get_group(call: Call) -> Response:
 def list_group_repositories(call: Call) -> Response:
     """List the repositories that are selected for a group."""
     rows = [r for name, r in call.world.state.repositories.items() if name in call.group.repositories]
-    return call.listed("repositories", rows, lambda r: call.views.full_repository(r, listed=True))
+    return call.listed("repositories", rows, call.views.group_repository)
 
 
 def get_rate_limit(call: Call) -> Response:

@@ -130,7 +130,7 @@ class AwsApi:
         try:
             answer = self._ec2.create_fleet(**self._fleet_request(entry, slot, link, market))
         except ClientError as error:
-            known = answer_for(error)
+            known = answer_for(error, pool, self._config.region)
             if known is None:
                 raise refusal("ec2:CreateFleet", error) from error
             return known

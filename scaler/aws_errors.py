@@ -41,9 +41,19 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
         "InvalidSignatureException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
     }
 )
-
+CLOCK = "this machine's clock is off, and AWS refuses what is dated minutes away: set the clock (NTP)"
+CREDENTIALS_TOLD = {
+    "RequestExpired": f"the credentials have expired: sign in to AWS again; or {CLOCK}",
+    "ExpiredToken": "the credentials have expired: sign in to AWS again",
+    "ExpiredTokenException": "the credentials have expired: sign in to AWS again",
+    "InvalidClientTokenId": "AWS knows no such access key: it was deleted, or its session token is missing",
+    "UnrecognizedClientException": "AWS knows no such access key: it was deleted, or its session token is missing",
+}
+"""What else it may be than a secret key that does not belong to its access key (AWS docs: EC2 error codes, STS errors)."""
 
 POLICY_REMEDY = """\
 Allow it in the role's policy: aws/scaler-policy.json of runner-scaler's repository is all that the scaler asks for,
@@ -65,7 +75,7 @@ def _short(message: str) -> str:
     return " ".join(message.partition("Encoded authorization failure message")[0].split())[:400]
 
 
-def answer_for(error: ClientError) -> LaunchAnswer | None:
+def answer_for(error: ClientError, pool: str, region: str) -> LaunchAnswer | None:
     """The launch answer that a refused CreateFleet call stands for, or None if it is no answer at all."""
     code = code_of(error)
     if code == "IdempotentParameterMismatch":
@@ -76,6 +86,9 @@ def answer_for(error: ClientError) -> LaunchAnswer | None:
         return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches")
     if code in CAPACITY:
         return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_capacity(code, said(error)))
+    if code.startswith("InvalidLaunchTemplate"):
+        mend = f"looked for in {region}; check pools.{pool}.launch_template and aws.region"
+        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)} ({mend})")
     if code.startswith("Invalid") and code not in CREDENTIALS:
         return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)}")
     return None
@@ -109,5 +122,14 @@ def refusal(action: str, error: ClientError) -> ApiError:
     if code in DENIALS:
         return Denied(f"AWS: {action}: denied ({said(error)})", POLICY_REMEDY)
     if code in CREDENTIALS:
-        return Denied(f"AWS: {action}: the credentials are not valid ({code}: {said(error)})")
+        return Denied(
+            f"AWS: {action}: the credentials are not valid ({code}: {said(error)}); {_mend(code, said(error))}"
+        )
     return Unavailable(f"AWS: {action}: {code}: {said(error)}")
+
+
+def _mend(code: str, message: str) -> str:
+    """A wrong clock is told by the message alone: its code is that of a wrong signature (SSM, STS)."""
+    if message.startswith(("Signature expired", "Signature not yet current")):
+        return CLOCK
+    return CREDENTIALS_TOLD.get(code, "check the access key, its secret key and its session token")

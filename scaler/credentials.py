@@ -45,6 +45,8 @@ AMBIENT_REMEDY = """\
 Name a role in config.yaml (aws.role) or the input role-to-assume, and give the job id-token: write;
 or put aws-actions/configure-aws-credentials before this step; or, in a shell, sign in (AWS_PROFILE, …)."""
 
+ACCOUNT_REMEDY = "Sign in to the role's account (AWS_PROFILE, …), or correct aws.role in config.yaml."
+
 
 def session_for(role: str | None, region: str, env: Mapping[str, str], *, mask: Callable[[str], None]) -> boto3.Session:
     """
@@ -78,17 +80,21 @@ def account_of(role: str | None, session: boto3.Session, region: str) -> str:
     """
     The account's number: the role's own if it was assumed, else what STS says of the ambient credentials.
 
-    These may be of another account than the config's role, and a fleet there must not bear this one's name.
+    Those of another account than the config's role are refused: the fleet there is not the one that is meant.
     """
-    found = session.get_credentials()
-    if role and len(role.split(":")) > 4 and found is not None and found.method == OURS:
-        return role.split(":")[4]
+    meant = role.split(":")[4] if role and len(role.split(":")) > 4 else ""
+    held = session.get_credentials()
+    if meant and held is not None and held.method == OURS:
+        return meant
     try:
-        return str(session.client("sts", region_name=region).get_caller_identity()["Account"])
+        found = str(session.client("sts", region_name=region).get_caller_identity()["Account"])
     except ClientError as error:
-        raise Denied(f"AWS: sts:GetCallerIdentity: {code_of(error)}: {said(error)}", AMBIENT_REMEDY) from error
+        raise refusal("sts:GetCallerIdentity", error) from error
     except BotoCoreError as error:
         raise Unavailable(f"AWS: sts:GetCallerIdentity: no answer ({type(error).__name__})") from error
+    if meant and found != meant:
+        raise Denied(f"AWS: the credentials here are of account {found}, and aws.role is of {meant}", ACCOUNT_REMEDY)
+    return found
 
 
 class _Exchange:

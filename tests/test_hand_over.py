@@ -16,7 +16,7 @@ from scaler.sandbox.aws.server import Call
 from scaler.sandbox.demo.job_process import MASK
 from scaler.sandbox.github.server import Exchange
 from scaler.sandbox.machines.machines import FaultKind, MachineFault
-from tests.conftest import World
+from tests.conftest import ROLE, World
 
 
 def register_by_token(world: World) -> None:
@@ -40,6 +40,7 @@ def test_fleets_of_one_name_in_another_account_or_region_name_their_runners_othe
     assert here.startswith("main-")
     world.oidc = False
     assert prefix() == here  # the account of ambient credentials is asked for, and is the same
+    world.amend(f', role: "{ROLE}"', "")  # with it, credentials of another account are refused
     world.box.aws.configure({"account": "444455556666", "seed": 2})
     other_account = prefix()
     world.box.aws.configure({"account": "111122223333", "region": "eu-central-1", "seed": 3})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from scaler.sandbox.aws.oidc import OidcServer
+from scaler.sandbox.aws.oidc import OidcServer, real_now
 from scaler.sandbox.aws.server import AwsServer
 from scaler.sandbox.aws.settings import BadSetting, known, seconds
 from scaler.sandbox.aws.world import AwsWorld
@@ -39,7 +39,9 @@ class Sandbox:
         self.journal = Journal(self.clock)
         self.machines = Machines(self.clock, self.journal, workdir / "machines")
         self.github = GitHubWorld(self.clock, self.journal)
-        self.aws = AwsWorld(self.clock, self.journal, self.machines)
+        self.aws_ahead = timedelta()
+        """How far AWS's clock, by which it checks signatures and credentials, is ahead of this machine's."""
+        self.aws = AwsWorld(self.clock, self.journal, self.machines, now=lambda: real_now() + self.aws_ahead)
         self.github_server = GitHubServer(self.github, record=record)
         self.aws_server = AwsServer(self.aws)
         self.oidc = OidcServer(self.aws.issuer)

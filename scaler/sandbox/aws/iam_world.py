@@ -172,8 +172,7 @@ class IamWorld:
         if key.expires is not None and now >= key.expires:
             raise _refusal(service, "expired")
         if abs(now - signed.date) > SKEW:
-            when = f"Signature expired: {signed.date:%Y%m%dT%H%M%SZ} is not within 5 min. of {now:%Y%m%dT%H%M%SZ}"
-            raise _refusal(service, "stale", when if service != "ec2" else "")
+            raise _refusal(service, "stale", _stale(now, signed.date) if service != "ec2" else "")
         return key.principal
 
     # --- may they ------------------------------------------------------------------------------
@@ -310,6 +309,18 @@ def _list(value: Any) -> list[Any]:
 
 def _key() -> str:
     return "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
+
+
+def _stale(now: datetime, signed: datetime) -> str:
+    """As users quote it: "Signature expired: … is now earlier than … (… - 5 min.)"."""
+    late = signed < now
+    bound = now - SKEW if late else now + SKEW
+    told = (
+        "expired: {} is now earlier than {} ({} - 5 min.)"
+        if late
+        else "not yet current: {} is still later than {} ({} + 5 min.)"
+    )
+    return "Signature " + told.format(*(f"{when:%Y%m%dT%H%M%SZ}" for when in (signed, bound, now)))
 
 
 def _refusal(service: str, kind: str, detail: str = "") -> AwsError:

@@ -36,9 +36,7 @@ def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[
         for number in range(1, ask.count + 1):
             name = f"{ask.pool} {number} of {ask.count}"
             refusal = room.refusal(pool)
-            refusal = may_not_serve(config, snapshot, ask.scope) or refusal
-            if not snapshot.sees(View.INSTANCES):
-                refusal = Reason.SUPPLY_UNSEEN, "the instances could not be seen; nothing is launched blind"
+            refusal = _blind(snapshot, ask.scope) or may_not_serve(config, snapshot, ask.scope) or refusal
             if refusal is not None:
                 verdicts.append(_verdict(Subject.REQUEST, name, ask.scope, ask.pool, *refusal))
                 continue
@@ -47,6 +45,15 @@ def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[
             sentence = f"launching into slot {launch.slot} of pool {ask.pool}"
             verdicts.append(_verdict(Subject.REQUEST, name, ask.scope, ask.pool, Reason.LAUNCHING, sentence))
     return Plan(tuple(commands), tuple(verdicts))
+
+
+def _blind(snapshot: Snapshot, scope: Scope) -> tuple[Reason, str] | None:
+    if not snapshot.sees(View.INSTANCES):
+        return Reason.SUPPLY_UNSEEN, "the instances could not be seen; nothing is launched blind"
+    if not snapshot.sees(View.RUNNERS, scope):
+        sentence = f"the runners of {scope} could not be seen, so none could be registered; nothing is launched"
+        return Reason.SUPPLY_UNSEEN, sentence
+    return None
 
 
 def bring_down(snapshot: Snapshot, stands: Sequence[Standing], asks: Sequence[Down]) -> Plan:

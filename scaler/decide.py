@@ -26,12 +26,13 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         instance there may serve a job; with the instances themselves unseen nothing is launched.
     2.  An instance with a hold tag is never ended, whatever else is true of it.
     3.  Demand is queued jobs. A job fits a pool that carries all of its labels; the pool with the fewest
-        labels comes first, then config order. A job that fits none, or whose repository is public or outside
-        the runner group, is reported, never launched for.
+        labels comes first, then config order. A job that fits none, or whose repository is public, outside the
+        runner group or closed to the token, is reported, never launched for.
     4.  Idle, then booting, then unknown instances of its scope cover a job before anything is launched;
         booting ones that have no scope yet cover any, and are handed over to that job's scope.
-    5.  What is left is launched for: each repository's oldest job in turn, into the lowest free slot of the
-        first fitting pool that has room under its max, max_runners, the budgets and the breaker.
+    5.  What is left is launched for: each repository's oldest job in turn (a date that cannot be counts as new),
+        into the lowest free slot of the first fitting pool that has room under its max, max_runners, the budgets
+        and the breaker.
     6.  `min_idle` is topped up last: idle and booting instances of a scope that no job counts on.
     7.  A busy instance is left alone: GitHub says so, or a running job names its runner.
     8.  An idle runner is drained when it was idle in two complete observations at least idle_timeout apart

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from scaler.config import Config, Pool
-from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict
+from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict, View
 from scaler.room import Room
 from scaler.standing import Phase, Standing
 
 MAX_QUEUE_AGE = timedelta(hours=24)
 """GitHub fails a job that was queued for longer (docs: self-hosted runners, routing precedence)."""
+
+FIRST_DAY = datetime(2018, 10, 16, tzinfo=UTC)
+"""GitHub Actions was announced (github.blog); a job dated before is dated wrongly."""
+AHEAD = timedelta(minutes=5)
+"""A job may be dated a little after the newest `Date` header that was heard; more than that is no date."""
+
+LABELS_TOLD = 12
+"""A sentence names no more of a job's labels."""
 
 HOSTED = tuple(
     f"{system}-{kind}" for system in ("ubuntu", "windows", "macos") for kind in ("latest", "slim", *"0123456789")
@@ -44,9 +52,20 @@ def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, 
             Reason.GROUP,
             f'runner group "{config.runner_group}" does not serve {job.repository}; add it to the group',
         )
-    if snapshot.now - job.created_at > MAX_QUEUE_AGE:
+    created = _born(snapshot, job.created_at)
+    if created is not None and snapshot.now - created > MAX_QUEUE_AGE:
         return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"
     return None
+
+
+def _born(snapshot: Snapshot, created: datetime | None) -> datetime | None:
+    """The date of a job that GitHub gives, or None where it gives none or one that cannot be."""
+    return created if created is not None and FIRST_DAY <= created <= snapshot.now + AHEAD else None
+
+
+def _seniority(snapshot: Snapshot, job: Job) -> tuple[datetime, int]:
+    """Sorts jobs by age. One of unknown age is taken as new: it must not come before one that surely waits."""
+    return _born(snapshot, job.created_at) or snapshot.now + AHEAD, job.id
 
 
 def may_not_serve(config: Config, snapshot: Snapshot, repository: str) -> tuple[Reason, str] | None:
@@ -56,16 +75,25 @@ def may_not_serve(config: Config, snapshot: Snapshot, repository: str) -> tuple[
             f"{repository} is public: anyone's pull request could run code on the instance; "
             "set allow_public: true if that is meant"
         )
+    scope = config.scope_of(repository)
+    if any(each.denied and each.view is View.RUNNERS and each.scope == scope for each in snapshot.unseen):
+        # Who may not list runners may not register one: an instance would be launched for nobody, tick by tick.
+        return Reason.SUPPLY_UNSEEN, f"this token may not manage the runners of {scope}; nothing is launched for them"
     return None
 
 
 def _nearest(config: Config, job: Job) -> str:
-    labels = ", ".join(sorted(job.labels)) or "no labels"
+    labels = _some(sorted(job.labels)) or "no labels"
     nearest = max(config.pools, key=lambda pool: len(job.labels & frozenset(pool.labels)))
-    missing = ", ".join(f'"{label}"' for label in sorted(job.labels - frozenset(nearest.labels)))
+    missing = _some([f'"{label}"' for label in sorted(job.labels - frozenset(nearest.labels))])
     if not missing:
         return f"no pool fits a job with {labels}"
     return f"no pool carries all of [{labels}]; nearest: pool {nearest.name}, which lacks {missing}"
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - LABELS_TOLD} more" if len(labels) > LABELS_TOLD else ""
+    return ", ".join(labels[:LABELS_TOLD]) + more
 
 
 @dataclass
@@ -95,7 +123,7 @@ def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Stand
     queued = _servable(config, snapshot, demand)
     supply = _Supply(stands)
     uncovered = []
-    for job, pools in sorted(queued, key=lambda pair: (len(pair[1]), pair[0].created_at, pair[0].id)):
+    for job, pools in sorted(queued, key=lambda pair: (len(pair[1]), _seniority(snapshot, pair[0]))):
         scope = config.scope_of(job.repository)
         demand.wanted.add((scope, job.labels))
         standing = supply.take(scope, pools, job)
@@ -106,7 +134,8 @@ def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Stand
         if standing.scope is None and standing.phase is Phase.BOOTING:
             demand.hand_overs.append((standing, scope, job))
         demand.verdicts.append(_covered(job, standing))
-    _launch(config, room, demand, _in_turn(uncovered), blind=blind)
+    _launch(config, room, demand, _in_turn(snapshot, uncovered), blind=blind)
+    demand.verdicts = [_dated(snapshot, verdict) for verdict in demand.verdicts]
     return demand
 
 
@@ -165,14 +194,14 @@ def _covered(job: Job, standing: Standing) -> Verdict:
     return job_verdict(job, pool, Reason.BOOTING_RUNNER, sentence)
 
 
-def _in_turn(uncovered: list[tuple[Job, tuple[Pool, ...]]]) -> list[tuple[Job, tuple[Pool, ...]]]:
+def _in_turn(snapshot: Snapshot, uncovered: list[tuple[Job, tuple[Pool, ...]]]) -> list[tuple[Job, tuple[Pool, ...]]]:
     """Every repository's oldest job, then every second oldest, and so on: oldest first, fair across repositories."""
     turn: dict[str, int] = defaultdict(int)
     ranked = []
-    for job, pools in sorted(uncovered, key=lambda pair: (pair[0].created_at, pair[0].id)):
+    for job, pools in sorted(uncovered, key=lambda pair: _seniority(snapshot, pair[0])):
         ranked.append((turn[job.repository], job, pools))
         turn[job.repository] += 1
-    ranked.sort(key=lambda row: (row[0], row[1].created_at, row[1].id))
+    ranked.sort(key=lambda row: (row[0], _seniority(snapshot, row[1])))
     return [(job, pools) for _, job, pools in ranked]
 
 
@@ -203,3 +232,13 @@ def _launch(
 def job_verdict(job: Job, pool: str, reason: Reason, sentence: str) -> Verdict:
     """A verdict on one job; it waits since GitHub created it."""
     return Verdict(Subject.JOB, str(job.id), job.name, job.repository, pool, reason, sentence, job.created_at, job.url)
+
+
+def _dated(snapshot: Snapshot, verdict: Verdict) -> Verdict:
+    """The verdict without an age that cannot be, which it tells instead."""
+    if _born(snapshot, verdict.since) is not None:
+        return verdict
+    found = f"{verdict.since:%Y-%m-%dT%H:%M:%SZ}" if verdict.since else "nothing that can be read"
+    return replace(
+        verdict, since=None, sentence=f"{verdict.sentence}; unknown age, taken as new: created_at is {found}"
+    )

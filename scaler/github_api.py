@@ -130,28 +130,28 @@ class GitHubApi:
         if "/" not in scope and group is not None:
             group_id = self._group_id(scope, group)
         body = {"name": name, "runner_group_id": group_id, "labels": list(labels), "work_folder": "_work"}
-        status, _, text = self._once("POST", f"{_owner_path(scope)}/actions/runners/generate-jitconfig", body)
-        if status == 409:
+        got = self._once("POST", f"{_owner_path(scope)}/actions/runners/generate-jitconfig", body)
+        if got[0] == 409:
             raise NameTaken(f"GitHub: {scope} has a runner named {name} already")
-        answer = self._accept(status, text, (201,), f"a JIT configuration in {scope}")
+        answer = self._accept(got, 201, f"a JIT configuration in {scope}")
         return Secret(str(answer["encoded_jit_config"]), _integer(_mapping(answer.get("runner")), "id"))
 
     @readable("GitHub")
     def token_secret(self, scope: Scope) -> Secret:
         """Mint a registration token (valid for one hour)."""
         path = f"{_owner_path(scope)}/actions/runners/registration-token"
-        status, _, text = self._once("POST", path, {})
-        return Secret(str(self._accept(status, text, (201,), f"a registration token for {scope}")["token"]))
+        answer = self._accept(self._once("POST", path, {}), 201, f"a registration token for {scope}")
+        return Secret(str(answer["token"]))
 
     def remove_runner(self, scope: Scope, runner_id: int) -> Removal:
         """DELETE a runner: 204, 422 for a busy one, 404 for none. PyGithub's own call tells these not apart."""
-        status, _, text = self._patiently("DELETE", f"{_owner_path(scope)}/actions/runners/{runner_id}", {}, {})
-        if status == 422:
+        answer = self._patiently("DELETE", f"{_owner_path(scope)}/actions/runners/{runner_id}", {}, {})
+        if answer[0] == 422:
             return Removal.BUSY
-        if status == 404:
+        if answer[0] == 404:
             return Removal.GONE
-        if status != 204:
-            self._accept(status, text, (204,), f"the removal of runner {runner_id} in {scope}")
+        if answer[0] != 204:
+            self._accept(answer, 204, f"the removal of runner {runner_id} in {scope}")
         return Removal.REMOVED
 
     def registration_url(self, scope: Scope) -> str:
@@ -214,12 +214,12 @@ class GitHubApi:
             number += 1
 
     def _read(self, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        status, _, text = self._patiently("GET", path, parameters, None)
-        return self._accept(status, text, (200,), path)
+        return self._accept(self._patiently("GET", path, parameters, None), 200, path)
 
-    def _accept(self, status: int, text: str, expected: tuple[int, ...], what: str) -> dict[str, Any]:
-        if status not in expected:
-            raise refusal(status, _message(text), what)
+    def _accept(self, answered: Answer, expected: int, what: str) -> dict[str, Any]:
+        status, headers, text = answered
+        if status != expected:
+            raise refusal(status, headers, _message(text), what)
         try:
             answer = json.loads(text)
         except ValueError as error:
@@ -303,8 +303,7 @@ def _labels(row: dict[str, Any]) -> frozenset[str]:
 def _job(repository: str, row: dict[str, Any]) -> Job:
     try:
         status = JobStatus(str(row.get("status")))
-        created = datetime.fromisoformat(str(row.get("created_at") or row["started_at"]))
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise Unavailable(f"GitHub: {repository}: a job that cannot be read ({error})") from error
     return Job(
         _integer(row, "id"),
@@ -313,11 +312,19 @@ def _job(repository: str, row: dict[str, Any]) -> Job:
         str(row.get("name", "")),
         _labels(row),
         status,
-        created.astimezone(UTC),
+        _time(row.get("created_at") or row.get("started_at")),
         str(row["runner_name"]) if row.get("runner_name") else None,
         str(row.get("workflow_name") or ""),
         str(row.get("html_url") or ""),
     )
+
+
+def _time(value: Any) -> datetime | None:
+    """A job is a job whatever its date is."""
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _runner(scope: Scope, row: dict[str, Any]) -> Runner:

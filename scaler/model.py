@@ -64,7 +64,11 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A workflow job that is not finished. `labels` are lower-case, as GitHub compares them."""
+    """
+    A workflow job that is not finished.
+
+    `labels` are lower-case, as GitHub compares them; `created_at` is None where GitHub gives none that can be read.
+    """
 
     id: int
     repository: str
@@ -72,7 +76,7 @@ class Job:
     name: str
     labels: frozenset[str]
     status: JobStatus
-    created_at: datetime
+    created_at: datetime | None
     runner_name: str | None = None
     workflow: str = ""
     url: str = ""

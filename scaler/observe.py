@@ -94,10 +94,12 @@ class Observer:
         )
 
     def observe_for_up(self, asked: Sequence[Up]) -> tuple[Snapshot, Memory]:
-        """What a launch by hand needs: the instances and the memory."""
+        """What a launch by hand needs: the instances, the memory, and whether GitHub shows the runners."""
         self._unseen = []
         instances = self._instances()
         memory = self._memory(None)
+        for scope in dict.fromkeys(ask.scope for ask in asked):
+            self._ask(View.RUNNERS, scope, partial(self._github.runners, scope), NO_RUNNERS)
         public = frozenset(
             ask.scope
             for ask in asked

@@ -30,6 +30,7 @@ URGENCY = (
     Reason.UNKNOWN,
 )
 """Verdicts that somebody may have to act on come first."""
+UNSERVED = frozenset({Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN})
 NOT_OURS = frozenset({Reason.HOSTED})
 WAITING = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING, *URGENCY})
 
@@ -273,7 +274,8 @@ def alerts(tick: Tick) -> list[tuple[str, str]]:
             found[text] = "error" if outcome.result in (Result.DENIED, Result.REFUSED) else "warning"
     unserved: dict[str, list[str]] = defaultdict(list)
     for verdict in tick.plan.verdicts:
-        if verdict.reason in (Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN):
+        undated = verdict.subject is Subject.JOB and verdict.since is None and verdict.reason in WAITING
+        if undated or verdict.reason in UNSERVED:
             unserved[safe(verdict.sentence)].append(f'"{safe(verdict.name)}" in {verdict.scope}')
     for sentence, jobs in unserved.items():
         found[f"{jobs[0]}{f' and {len(jobs) - 1} more' if len(jobs) > 1 else ''}: {sentence}"] = "warning"

@@ -263,28 +263,39 @@ ROWS = [
 ]
 
 IN_THE_SANDBOX = {
-    37: "test_by_hand.py::test_up_beyond_the_cap_launches_what_fits_and_says_so",
-    39: "test_by_hand.py::test_down_refuses_what_is_not_ours",
-    40: "test_by_hand.py::test_down_refuses_a_busy_runner_without_force",
-    41: "test_by_hand.py::test_down_of_what_is_already_gone_succeeds",
-    44: "test_degraded.py::test_the_workflows_own_token_is_told_what_it_cannot_do",
-    45: "test_degraded.py::test_a_token_that_github_refuses_gives_exit_3",
-    46: "test_degraded.py::test_a_role_that_does_not_trust_the_workflow_gives_exit_3_and_the_lines_to_paste",
-    47: "test_degraded.py::test_a_denied_put_ends_in_exit_3_and_no_second_launch",
-    48: "test_degraded.py::test_what_could_not_be_seen_whole_is_left_alone",
-    52: "test_end_to_end.py::test_a_watch_that_is_stopped_ends_cleanly",
+    19: ["test_bad_answers.py::test_a_launch_template_that_is_not_in_the_region_is_named"],
+    37: ["test_by_hand.py::test_up_beyond_the_cap_launches_what_fits_and_says_so"],
+    39: ["test_by_hand.py::test_down_refuses_what_is_not_ours"],
+    40: ["test_by_hand.py::test_down_refuses_a_busy_runner_without_force"],
+    41: ["test_by_hand.py::test_down_of_what_is_already_gone_succeeds"],
+    44: ["test_degraded.py::test_the_workflows_own_token_is_told_what_it_cannot_do"],
+    45: ["test_bad_answers.py::test_a_token_that_github_refuses_is_told_why_in_a_line_of_its_own"],
+    46: [
+        "test_bad_answers.py::test_without_aws_credentials_a_line_says_how_to_come_by_some",
+        "test_bad_answers.py::test_ambient_credentials_of_another_account_than_the_roles_are_refused",
+        "test_bad_answers.py::test_a_clock_that_aws_does_not_share_is_told",
+        "test_bad_answers.py::test_credentials_that_aws_refuses_are_told_how_to_mend",
+        "test_degraded.py::test_a_role_that_does_not_trust_the_workflow_gives_exit_3_and_the_lines_to_paste",
+    ],
+    47: ["test_degraded.py::test_a_denied_put_ends_in_exit_3_and_no_second_launch"],
+    48: [
+        "test_degraded.py::test_what_could_not_be_seen_whole_is_left_alone",
+        "test_bad_answers.py::test_a_row_that_cannot_be_read_makes_its_list_unseen",
+    ],
+    49: ["test_bad_answers.py::test_a_job_whose_date_cannot_be_is_served_with_a_warning"],
+    50: [
+        "test_bad_answers.py::test_odd_labels_are_data",
+        "test_bad_answers.py::test_labels_that_are_null_fit_no_pool",
+    ],
+    52: ["test_end_to_end.py::test_a_watch_that_is_stopped_ends_cleanly"],
 }
-IN_THE_ISSUE = "No job killed, nothing leaked, no dollar over the cap"
+TESTS = [(number, test) for number, tests in IN_THE_SANDBOX.items() for test in tests]
 LATER = {
-    15: "max_lifetime below the timeout-minutes of a workflow in use: needs the command lint, which reads workflows",
-    17: "the template's image or type against the pool's arch: needs DescribeLaunchTemplateVersions",
-    19: "launch template absent in the region: needs DescribeLaunchTemplateVersions",
-    21: "launch template without shutdown = terminate, IMDSv2 or profile: needs DescribeLaunchTemplateVersions",
-    45: "a token without single sign-on, a rate of 0: the lines that tell them apart",
-    46: "no AWS credentials, a wrong account, a skewed clock: the lines that tell them apart",
-    49: "created_at in the future or in 1970",
-    50: "job labels null, 300 labels, emoji, expressions",
+    15: ("lint", "max_lifetime below the timeout-minutes of a workflow in use: workflows have to be read"),
+    17: ("doctor", "the template's image or type against the pool's arch: the template has to be read"),
+    21: ("doctor", "a launch template without shutdown = terminate, IMDSv2 or profile: the template has to be read"),
 }
+"""By number: the command of issue 6 that brings it, and why it is not here yet."""
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -327,17 +338,16 @@ def test_inside_actions_each_problem_is_an_annotation_at_its_line(tmp_path: Path
     assert ran.returncode == 2
 
 
-@pytest.mark.parametrize(("number", "test"), IN_THE_SANDBOX.items())
+@pytest.mark.parametrize(("number", "test"), TESTS)
 def test_a_row_that_needs_the_world_is_a_test_in_the_sandbox(number: int, test: str) -> None:
     name, _, function = test.partition("::")
     tree = ast.parse((ROOT / "tests" / name).read_text())
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, number
 
 
-@pytest.mark.parametrize("number", [pytest.param(n, id=f"{n} {what}") for n, what in LATER.items()])
-@pytest.mark.skip(reason=f'later, with the issue "{IN_THE_ISSUE}"')
+@pytest.mark.parametrize("number", [pytest.param(n, id=f"{n} {what}") for n, (_, what) in LATER.items()])
 def test_a_row_whose_part_is_not_built_yet(number: int) -> None:
-    raise AssertionError(number)
+    pytest.skip(f"later, with the command {LATER[number][0]} (issue 6)")
 
 
 def test_every_row_of_the_table_is_here() -> None:

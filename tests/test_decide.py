@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -97,6 +98,25 @@ DEMAND = [
         world(job(), served=frozenset({WEB})),
     ),
     case("a job queued for more than 24 h is given up", world(job(age="25h"))),
+    *(
+        case(
+            f"a job whose date cannot be ({what}) is taken as new",
+            world(job(created_at=date)),
+            "launch amd64/0 acme/api",
+        )
+        for what, date in (
+            ("none", None),
+            ("1970", datetime(1970, 1, 1, tzinfo=UTC)),
+            ("the future", NOW + span("1h")),
+        )
+    ),
+    case(
+        "a job whose date cannot be comes after one that surely waits",
+        world(job(1, labels="arm64", created_at=datetime(1970, 1, 1, tzinfo=UTC)), job(2), job(3, labels="arm64")),
+        "launch amd64/0 acme/api",
+        "launch arm64/0 acme/api",
+        config=config(max_runners=2),
+    ),
     case(
         "the pool with the fewest labels comes first",
         world(job(labels="x64")),
@@ -387,6 +407,17 @@ UNSEEN = [
     case("a queue unseen: nothing is drained there", world(SURPLUS, unseen(View.QUEUE, API))),
     case("another scope unseen: this one goes on", world(SURPLUS, unseen(View.RUNNERS, WEB)), "drain i-1"),
     case("clocks apart: nothing is drained", world(SURPLUS, unseen(View.CLOCK))),
+    case(
+        "runners that the token may not see: nothing is launched for them, as none could be registered",
+        world(job(), job(2, repository=WEB), unseen(View.RUNNERS, API, denied=True)),
+        "launch amd64/0 acme/web",
+    ),
+    case(
+        "runners that the token may not see: min_idle keeps nothing ready for them",
+        world(unseen(View.RUNNERS, API, denied=True)),
+        "launch amd64/0 acme/web",
+        config=config(pool(min_idle=1)),
+    ),
     case("instances unseen: nothing is launched", world(job(), unseen(View.INSTANCES))),
     case(
         "instances unseen: no ghost is deregistered",
@@ -447,6 +478,21 @@ REASONS = [
     ),
     pytest.param(world(job(), public=frozenset({API})), Reason.PUBLIC, "allow_public", id="public"),
     pytest.param(world(job(), unseen(View.INSTANCES)), Reason.SUPPLY_UNSEEN, "nothing is launched blind", id="blind"),
+    pytest.param(
+        world(job(), unseen(View.RUNNERS, API, denied=True)), Reason.SUPPLY_UNSEEN, "may not manage", id="denied"
+    ),
+    pytest.param(
+        world(job(created_at=datetime(1970, 1, 1, tzinfo=UTC))),
+        Reason.LAUNCHING,
+        "unknown age, taken as new: created_at is 1970-01-01T00:00:00Z",
+        id="an odd date",
+    ),
+    pytest.param(
+        world(job(created_at=None)),
+        Reason.LAUNCHING,
+        "unknown age, taken as new: created_at is nothing that can be read",
+        id="no date",
+    ),
 ]
 
 
@@ -532,6 +578,11 @@ BY_HAND = [
     case("down refuses what is not ours", world(asked=(Down("i-7"),), strangers=frozenset({"i-7"}))),
     case("down of what is gone has nothing to do", world(asked=(Down("i-7"),))),
     case("down respects a hold tag, force or not", world(idle(**HELD), asked=(Down("i-1", force=True),))),
+    case(
+        "up launches nothing where GitHub's runners cannot be seen",
+        world(unseen(View.RUNNERS, API), asked=(Up("amd64", API, 1), Up("amd64", WEB, 1))),
+        "launch amd64/0 acme/web",
+    ),
     case("down does not end what it cannot see", world(idle(), unseen(View.QUEUE, API), asked=(Down("i-1"),))),
 ]
 

@@ -162,9 +162,9 @@ def parameter(name: str = "i-1", *, age: str = "1m", scope: str = API) -> Piece:
     return Piece(parameters=(Parameter(f"/runner-scaler/main/{name}", name, NOW - span(age), scope),))
 
 
-def unseen(view: View, scope: str = "") -> Piece:
+def unseen(view: View, scope: str = "", *, denied: bool = False) -> Piece:
     """A view that could not be seen whole."""
-    return Piece(unseen=(Unseen(view, scope, "said no"),))
+    return Piece(unseen=(Unseen(view, scope, "said no", denied=denied),))
 
 
 def both(*pieces: Piece) -> Piece:

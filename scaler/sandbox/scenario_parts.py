@@ -107,7 +107,7 @@ def fault(place: Place) -> Fault:
         raise parts["path"].error(f"is no regular expression: {error}") from None
     methods = ("GET", "POST", "DELETE")
     return Fault(
-        kind=FaultKind(parts["kind"].one_of([kind.value for kind in FaultKind])),
+        kind=FaultKind(parts["kind"].one_of([kind.value for kind in FaultKind if kind is not FaultKind.ODD])),
         path=pattern,
         method=parts["method"].one_of(methods) if "method" in parts else "",
         times=_times(parts["times"]) if "times" in parts else 1,

@@ -105,6 +105,7 @@ class Call:
         if FaultKind.COUNT in kinds:
             total += int(kinds[FaultKind.COUNT].amount)
         seen = rows if most is None else rows[:most]
-        body = [view(row) for row in page.cut(seen)]
+        odd = kinds[FaultKind.ODD].odd if FaultKind.ODD in kinds else {}
+        body = [view(row) | odd for row in page.cut(seen)]
         links = page.links(self.request, self._numbered_path, len(seen))
         return Response(200, {"total_count": total, key: body} if key else body, links)

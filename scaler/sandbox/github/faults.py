@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class FaultKind(StrEnum):
@@ -17,7 +18,8 @@ class FaultKind(StrEnum):
     `THROTTLE` (429 with Retry-After: value). To the answer, all having been done: `TRUNCATED` (half the JSON),
     `LOST` (the connection ends without one), `SLOW` (it comes value virtual seconds late), `EMPTY` (a list has
     no rows), `COUNT` (total_count is value more than the rows), `SHIFT` (between the first page and the next a
-    row moves to the front, so that one is never seen and another twice).
+    row moves to the front, so that one is never seen and another twice), `ODD` (every row of a list has the
+    values of `Fault.odd` in place of its own).
     """
 
     STATUS = "status"
@@ -31,6 +33,7 @@ class FaultKind(StrEnum):
     EMPTY = "empty"
     COUNT = "count"
     SHIFT = "shift"
+    ODD = "odd"
 
     @property
     def instead(self) -> bool:
@@ -57,6 +60,7 @@ class Fault:
     times: int | None = 1
     skip: int = 0
     value: float | None = None
+    odd: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def amount(self) -> float:

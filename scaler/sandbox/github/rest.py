@@ -94,6 +94,8 @@ def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
 
 def answer(call: Call, route: Route) -> Response:
     """Do what a request asks, if its token may (401 is settled before)."""
+    if call.path.get("owner", call.path.get("org", "")).lower() in call.token.without_sso:
+        raise _not_signed_on(call)
     if route.permission:
         named = call.repository if "repo" in call.path else None
         allowed = call.token.may(route.permission, route.level)
@@ -103,5 +105,18 @@ def answer(call: Call, route: Route) -> Response:
             allowed = public or (allowed and call.token.owns(named))
         if not allowed:
             kind = "personal access token" if call.token.kind == "pat" else "integration"
-            raise Refused(403, f"Resource not accessible by {kind}")
+            # docs.github.com: troubleshooting the REST API, insufficient permissions.
+            takes = {"X-Accepted-GitHub-Permissions": f"{route.permission}={route.level}"}
+            raise Refused(403, f"Resource not accessible by {kind}", takes)
     return route.handler(call)
+
+
+def _not_signed_on(call: Call) -> Refused:
+    """docs.github.com: authenticating to the REST API, "Personal access tokens and SAML SSO"."""
+    organization = call.path.get("owner", call.path.get("org", ""))
+    url = f"{call.views.html}/orgs/{organization}/sso?authorization_request=A1B2C3"
+    message = (
+        "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to this"
+        " organization."
+    )
+    return Refused(403, message, {"X-GitHub-SSO": f"required; url={url}"})

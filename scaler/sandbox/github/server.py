@@ -140,7 +140,8 @@ class GitHubServer:
                     raise Refused(403, "API rate limit exceeded")
                 response = self._endpoint(request, token, faults)
             except Refused as refusal:
-                response = error(refusal.status, refusal.message)
+                refused = error(refusal.status, refusal.message)
+                response = Response(refused.status, refused.body, refusal.headers)
             response = self._conditional(request, response)
             if response.status != 304 and request.path != "/rate_limit" and token.used < token.limit:
                 token.used += 1  # a 304 and GET /rate_limit are free (docs: best practices, rate limits)

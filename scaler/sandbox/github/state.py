@@ -8,7 +8,7 @@ Records only. What changes them: `github_runs` (runs and jobs), `github_runners`
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -21,12 +21,13 @@ Conclusion = Literal["success", "failure", "cancelled", "skipped"]
 
 
 class Refused(Exception):
-    """What GitHub will not do, with the HTTP status and the message that it answers."""
+    """What GitHub will not do, with the HTTP status, the message and the headers of its own that it answers."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.headers = headers or {}
 
 
 @dataclass(slots=True)

@@ -50,12 +50,14 @@ class ApiToken:
     """
     A token that the REST API accepts: what it may do and where, and its rate limit's window.
 
-    `repositories` are lower-case full names, None for all.
+    `repositories` are lower-case full names, None for all; `without_sso` the lower-case logins of organizations
+    whose single sign-on it is not authorised for.
     """
 
     kind: TokenKind = "pat"
     permissions: Mapping[str, str] = field(default_factory=lambda: dict(EVERYTHING))
     repositories: frozenset[str] | None = None
+    without_sso: frozenset[str] = frozenset()
     limit: int = 5000
     used: int = 0
     reset_at: datetime | None = None
@@ -140,6 +142,7 @@ class GitHubWorld:
         permissions: Mapping[str, str] | None = None,
         repositories: Iterable[str] | None = None,
         limit: int | None = None,
+        without_sso: Iterable[str] = (),
     ) -> ApiToken:
         """A token the REST API accepts; without `permissions` it may do everything."""
         token = ApiToken(
@@ -147,6 +150,7 @@ class GitHubWorld:
             permissions=dict(EVERYTHING if permissions is None else permissions),
             repositories=None if repositories is None else frozenset(name.lower() for name in repositories),
             limit=RATE_LIMITS[kind] if limit is None else limit,
+            without_sso=frozenset(login.lower() for login in without_sso),
         )
         with self.clock.lock:
             self.tokens[value] = token

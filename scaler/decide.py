@@ -9,6 +9,7 @@ from datetime import timedelta
 from scaler.by_hand import bring_down, bring_up
 from scaler.config import Config
 from scaler.demand import Demand, may_not_serve, weigh
+from scaler.durations import passed
 from scaler.lifecycle import review, with_lifecycle
 from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up, View
 from scaler.room import Room, pruned
@@ -74,7 +75,7 @@ def _hand_overs(demand: Demand) -> tuple[HandOver, ...]:
             standing.instance.pool,
             scope,
             Reason.NO_SCOPE,
-            f'launched {int(standing.age.total_seconds())} s ago and handed to nobody; job "{job.name}" waits',
+            f'launched {passed(standing.age)} ago and handed to nobody; job "{job.name}" waits',
         )
         for standing, scope, job in demand.hand_overs
         if standing.age >= HAND_OVER_GRACE

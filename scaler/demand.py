@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.config import Config, Pool
+from scaler.durations import passed
 from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict, View
 from scaler.room import Room
 from scaler.standing import Phase, Standing
@@ -189,8 +190,7 @@ def _covered(job: Job, standing: Standing) -> Verdict:
     if standing.phase is Phase.IDLE:
         sentence = f"{instance.id} is idle; GitHub assigns it within a minute"
         return job_verdict(job, pool, Reason.IDLE_RUNNER, sentence)
-    age = int(standing.age.total_seconds())
-    sentence = f"{instance.id} is booting since {age} s"
+    sentence = f"{instance.id} has been booting for {passed(standing.age)}"
     return job_verdict(job, pool, Reason.BOOTING_RUNNER, sentence)
 
 

@@ -1,4 +1,4 @@
-"""Durations as people write them in the config and on the command line: `90s`, `10m`, `6h`, `1d`."""
+"""Durations: as the config and the command line write them (`90s`, `10m`, `6h`), and as ages are shown (`12m02s`)."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def show(value: timedelta) -> str:
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{seconds // _SECONDS[unit]}{unit}"
     return f"{seconds}s"
+
+
+def passed(value: timedelta) -> str:
+    """An age, which nobody writes and everybody compares: `0m40s`, `12m02s`, `3h05m`."""
+    seconds = int(value.total_seconds())
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02}m" if seconds >= 3600 else f"{seconds // 60}m{seconds % 60:02}s"
 
 
 def _why_not(text: str, within: str) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from scaler.config import Config
 from scaler.demand import Demand
+from scaler.durations import passed, show
 from scaler.model import (
     Breaker,
     Command,
@@ -112,7 +113,7 @@ _Judgement = tuple[Reason, str, list[Command]]
 def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool) -> _Judgement:
     if standing.age >= standing.limits.max_lifetime + LIFETIME_GRACE and snapshot.sees(View.CLOCK):
         # EC2 alone knows its age: an instance must not live for ever because GitHub cannot be seen.
-        sentence = f"older than its max_lifetime of {_span(standing.limits.max_lifetime)} and did not end itself"
+        sentence = f"older than its max_lifetime of {show(standing.limits.max_lifetime)} and did not end itself"
         return Reason.EXPIRED, sentence, [terminate(standing, Reason.EXPIRED, sentence, force=True)]
     match standing.phase:
         case Phase.UNKNOWN:
@@ -123,8 +124,8 @@ def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool
             return _judge_idle(snapshot, standing, demand, kept=kept)
         case Phase.BOOTING:
             if standing.scope is None:
-                return Reason.NO_SCOPE, f"launched {_span(standing.age)} ago, handed to nobody yet", []
-            return Reason.BOOTING, f"launched {_span(standing.age)} ago, no runner online yet", []
+                return Reason.NO_SCOPE, f"launched {passed(standing.age)} ago, handed to nobody yet", []
+            return Reason.BOOTING, f"launched {passed(standing.age)} ago, no runner online yet", []
         case Phase.LEAVING:
             return Reason.LEAVING, "its runner has come and gone; the machine is about to end itself", []
         case Phase.STOPPED:
@@ -156,21 +157,21 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
     idle = snapshot.now - instance.idle_since
     labels = runner.labels if runner else frozenset()
     if any(scope == standing.scope and wanted <= labels for scope, wanted in demand.wanted):
-        return Reason.WANTED, f"idle for {_span(idle)}; a queued job could still be given to it", commands
+        return Reason.WANTED, f"idle for {passed(idle)}; a queued job could still be given to it", commands
     if kept:
-        return Reason.MIN_IDLE, f"idle for {_span(idle)}; kept by min_idle", commands
+        return Reason.MIN_IDLE, f"idle for {passed(idle)}; kept by min_idle", commands
     others_starve = any(name == instance.pool and scope != standing.scope for scope, name in demand.starving)
     idle_timeout = standing.limits.idle_timeout
     limit = min(STARVED_IDLE, idle_timeout) if others_starve else idle_timeout
     if idle < limit or not snapshot.deep:
-        return Reason.IDLE, f"idle for {_span(idle)} of {_span(limit)}", commands
+        return Reason.IDLE, f"idle for {passed(idle)} of {show(limit)}", commands
     if not snapshot.sees(View.GROUP, standing.scope or ""):
         sentence = "its runner group serves repositories that config.yaml does not name: nothing is scaled down"
         return Reason.UNKNOWN, sentence, commands
     if runner is None or commands:
-        return Reason.IDLE, f"idle for {_span(idle)}", commands
+        return Reason.IDLE, f"idle for {passed(idle)}", commands
     why = "and another scope's job waits for the full pool" if others_starve else "and no queued job could use it"
-    sentence = f"idle for {_span(idle)}, in two complete observations, {why}"
+    sentence = f"idle for {passed(idle)}, in two complete observations, {why}"
     drain = Drain(instance.id, runner.scope, runner.id, runner.name, Reason.SURPLUS, sentence)
     return Reason.SURPLUS, sentence, [drain]
 
@@ -179,16 +180,16 @@ def _judge_leaving(snapshot: Snapshot, standing: Standing) -> _Judgement:
     """Draining, orphaned or offline: marked when first seen so, ended when still so after the window."""
     marked = standing.instance.draining_since
     reason, what = {
-        Phase.ORPHAN: (Reason.ORPHAN, f"no runner {_span(standing.age)} after its launch"),
-        Phase.OFFLINE: (Reason.OFFLINE, f"its runner is offline {_span(standing.age)} after its launch"),
+        Phase.ORPHAN: (Reason.ORPHAN, f"no runner {passed(standing.age)} after its launch"),
+        Phase.OFFLINE: (Reason.OFFLINE, f"its runner is offline {passed(standing.age)} after its launch"),
     }.get(standing.phase, (Reason.DRAINING, "its runner is gone from GitHub"))
     if marked is None:
         tag = _tag(standing, "draining-since", _stamp(snapshot.now), reason, what)
-        return reason, f"{what}; to be ended if that is still so in {_span(DRAIN_WINDOW)}", [tag]
+        return reason, f"{what}; to be ended if that is still so in {show(DRAIN_WINDOW)}", [tag]
     since = snapshot.now - marked
     if since < DRAIN_WINDOW or not snapshot.deep:
-        return Reason.DRAINING, f"draining for {_span(since)}; given {_span(DRAIN_WINDOW)} to end itself", []
-    sentence = f"still alive {_span(since)} after it was marked: {what}"
+        return Reason.DRAINING, f"draining for {passed(since)}; given {show(DRAIN_WINDOW)} to end itself", []
+    sentence = f"still alive {passed(since)} after it was marked: {what}"
     return reason, sentence, [terminate(standing, reason, sentence)]
 
 
@@ -235,7 +236,7 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
 
 def _judge_ghost(known: timedelta, runner: Runner, life: Lifecycle) -> None:
     if known >= GHOST_AGE:
-        sentence = f"offline, and its instance is gone; first seen so {_span(known)} ago"
+        sentence = f"offline, and its instance is gone; first seen so {passed(known)} ago"
         life.commands.append(Deregister(runner.scope, runner.id, runner.name, Reason.GHOST, sentence))
     else:
         sentence = "offline, and its instance is gone; deregistered if the next tick sees the same"
@@ -250,11 +251,11 @@ def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lif
         standing = by_id.get(parameter.instance_id)
         age = snapshot.now - parameter.modified_at
         if standing is None and age >= SETTLED:
-            sentence = f"{_span(age)} old, and its instance is gone"
+            sentence = f"{passed(age)} old, and its instance is gone"
         elif standing is not None and standing.runner is not None and standing.runner.online and age >= GHOST_AGE:
             sentence = "its instance has registered and should have deleted it"
         elif age >= PARAMETER_AGE:
-            sentence = f"{_span(age)} old: too old to be used"
+            sentence = f"{passed(age)} old: too old to be used"
         else:
             continue
         life.commands.append(DeleteParameter(parameter.name, Reason.STALE_PARAMETER, sentence))
@@ -283,12 +284,3 @@ def _tag(standing: Standing, key: str, value: str | None, reason: Reason, senten
 
 def _stamp(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _span(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7200:
-        return f"{seconds // 60} min"
-    return f"{seconds / 3600:.1f} h"

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from scaler.config import Config
+from scaler.durations import passed
 from scaler.exits import exit_code
 from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Verdict
 from scaler.text import safe
@@ -35,12 +36,9 @@ NOT_OURS = frozenset({Reason.HOSTED})
 WAITING = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING, *URGENCY})
 
 
-def span(now: datetime, since: datetime | None) -> str:
-    """An age as `0m40s`, `12m02s`, `3h05m`; empty when unknown or in the future."""
-    if since is None or since > now:
-        return ""
-    seconds = int((now - since).total_seconds())
-    return f"{seconds // 3600}h{seconds % 3600 // 60:02}m" if seconds >= 3600 else f"{seconds // 60}m{seconds % 60:02}s"
+def age_of(now: datetime, since: datetime | None) -> str:
+    """The age of what began then; empty when unknown or in the future."""
+    return "" if since is None or since > now else passed(now - since)
 
 
 def headline(tick: Tick) -> str:
@@ -63,7 +61,7 @@ def lines(tick: Tick) -> list[str]:
     found = [f"not seen: {each.view.value} {each.scope}: {safe(each.why)}" for each in _unseen(tick)]
     for verdict in _by_urgency(tick.plan.verdicts):
         where = " ".join(filter(None, (verdict.scope, f"[{verdict.pool}]" if verdict.pool else "")))
-        age = span(tick.snapshot.now, verdict.since)
+        age = age_of(tick.snapshot.now, verdict.since)
         what = f"{verdict.subject.value} {safe(verdict.name or verdict.id)}"
         if verdict.subject is Subject.INSTANCE:
             what = f"instance {verdict.id}"
@@ -108,12 +106,12 @@ def status(tick: Tick, config: Config) -> list[str]:
         said = ", ".join(f"{count} {state}" for state, count in states.items()) or "nothing runs"
         found.append(f"pool {pool.name}: {len(mine)} of {pool.max} ({said})")
         found += [
-            f"  {v.id} {v.name or '(no runner)'} {v.scope} {span(tick.snapshot.now, v.since)} {v.reason.value}: {v.sentence}"
+            f"  {v.id} {v.name or '(no runner)'} {v.scope} {age_of(tick.snapshot.now, v.since)} {v.reason.value}: {v.sentence}"
             for v in mine
         ]
     for verdict in _by_urgency(tick.plan.verdicts):
         if verdict.subject is Subject.JOB and verdict.reason not in NOT_OURS:
-            age = span(tick.snapshot.now, verdict.since)
+            age = age_of(tick.snapshot.now, verdict.since)
             found.append(
                 f"job {safe(verdict.name)} in {verdict.scope} {age} {verdict.reason.value}: {verdict.sentence}"
             )
@@ -148,7 +146,7 @@ def _job_tables(tick: Tick) -> list[str]:
             (
                 f"[{_cell(v.name)}]({v.url})" if v.url.startswith("https://") else _cell(v.name),
                 v.pool,
-                span(tick.snapshot.now, v.since),
+                age_of(tick.snapshot.now, v.since),
                 f"**{v.reason.value}**: {_cell(v.sentence)}",
             )
             for v in verdicts
@@ -171,7 +169,7 @@ def _pool_tables(tick: Tick, config: Config) -> list[str]:
         pool = config.pool(name)
         title = f"#### Pool {_cell(name or '(unknown)')}: {len(verdicts)} of {pool.max if pool else '?'}"
         found = [
-            (v.id, _cell(v.scope), span(tick.snapshot.now, v.since), f"**{v.reason.value}**: {_cell(v.sentence)}")
+            (v.id, _cell(v.scope), age_of(tick.snapshot.now, v.since), f"**{v.reason.value}**: {_cell(v.sentence)}")
             for v in verdicts
         ]
         tables.append(f"{title}\n\n" + _table(("Instance", "Scope", "Age", "Verdict"), found))

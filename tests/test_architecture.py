@@ -25,6 +25,7 @@ CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
 PURE = {"__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "typing"}
+PURE |= {"difflib", "re"}
 VOCABULARY = {"model", "config", "schedule"}
 SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.

@@ -468,7 +468,7 @@ REASONS = [
         world(job(labels="self-hosted gpu")), Reason.NO_POOL, 'lacks "gpu"', id="no pool: the nearest and what it lacks"
     ),
     pytest.param(world(job(labels="ubuntu-latest")), Reason.HOSTED, "GitHub's own runners", id="hosted"),
-    pytest.param(world(job(), booting()), Reason.BOOTING_RUNNER, "i-1 is booting since 60 s", id="booting"),
+    pytest.param(world(job(), booting()), Reason.BOOTING_RUNNER, "i-1 has been booting for 1m00s", id="booting"),
     pytest.param(world(job(), idle(since="1m")), Reason.IDLE_RUNNER, "i-1 is idle", id="idle"),
     pytest.param(
         world(job(), jobs(4, start=2, age="9m")),

@@ -10,8 +10,7 @@ from scaler.config import Config
 from scaler.decide import decide
 from scaler.exits import Exit, exit_code
 from scaler.model import Memory, Outcome, Result, Snapshot, Tick, Unseen, Up, View
-from scaler.report import ROWS, alerts, headline, lines, markdown, status
-from scaler.report import span as age
+from scaler.report import ROWS, age_of, alerts, headline, lines, markdown, status
 from tests.worlds import API, NOW, WEB, booting, config, idle, job, jobs, pool, span, unseen, working, world
 
 CONFIG = config()
@@ -112,7 +111,7 @@ def test_a_refusal_is_an_error_with_the_lines_to_paste() -> None:
 
 @pytest.mark.parametrize(("seconds", "shown"), [("0s", "0m00s"), ("40s", "0m40s"), ("722s", "12m02s"), ("3h", "3h00m")])
 def test_ages(seconds: str, shown: str) -> None:
-    assert age(NOW, NOW - span(seconds)) == shown
+    assert age_of(NOW, NOW - span(seconds)) == shown
 
 
 EXITS = [

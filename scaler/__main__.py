@@ -117,6 +117,7 @@ def _stop_on_signals(clock: RealClock) -> list[Exit]:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    signal.set_wakeup_fd(clock.wakeup, warn_on_full_buffer=False)
     return stopped
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import select
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from scaler.act import Actor
@@ -39,7 +41,8 @@ class RealClock:
 
     def __init__(self) -> None:
         """Not stopping yet."""
-        self._stop = threading.Event()
+        self._stopping = False
+        self._awake, self.wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def monotonic(self) -> float:
         """Seconds since some moment."""
@@ -47,15 +50,24 @@ class RealClock:
 
     def sleep(self, seconds: float) -> None:
         """Wait that long, or until `stop`."""
-        self._stop.wait(max(seconds, 0))
+        if not self._stopping:
+            select.select([self._awake], [], [], max(seconds, 0))
 
     def stopping(self) -> bool:
         """Whether `stop` was called."""
-        return self._stop.is_set()
+        return self._stopping
 
     def stop(self) -> None:
-        """End every sleep, now and later. Safe within a signal handler."""
-        self._stop.set()
+        """
+        End every sleep, now and later.
+
+        For a signal handler too, with `wakeup` as the signals' wake-up file: Python runs a handler between two of
+        its own steps, so a signal in the moment before a sleep would else be heard after it, and an Event's `set`
+        would wait for ever for a lock that the interrupted `wait` holds.
+        """
+        self._stopping = True
+        with suppress(BlockingIOError):
+            os.write(self.wakeup, b"\0")
 
 
 class Reconciler:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -101,6 +103,30 @@ def test_each_job_of_a_matrix_counts_once_and_the_pool_bounds_them(world: World)
     assert ran.code == 0  # nobody has waited for long
     world.box.clock.advance(601)
     assert "pool at max" in world.tick().verdicts("job").values()
+
+
+def test_what_stands_behind_the_first_page_of_a_list_is_seen(world: World) -> None:
+    """GitHub shows 100 rows a page at most, and the newest runs first."""
+    world.push("old")
+    for _ in range(101):
+        world.box.github.cancel(world.push("newer").id)
+    world.push("matrix", matrix=tuple(str(n) for n in range(101)))
+    assert len(world.scaler("plan", "--json").document["verdicts"]) == 102
+
+
+def test_a_runner_behind_the_first_page_is_seen(world: World) -> None:
+    with world.box.clock.lock:
+        runners = world.box.github.runners
+        for n in range(101):
+            runners.mint_jit("acme/api", f"macbook-{n}", ["macos"], runners.groups("acme/api")[0], "http://127.0.0.1")
+    world.push("build", duration=3600)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    (ours,) = world.box.aws.alive()
+    ran = world.scaler("plan", "--json")
+    assert ran.verdicts("instance") == {ours.id: "busy"}
+    assert ran.code == 0
 
 
 def test_a_job_that_waited_ten_minutes_for_a_full_pool_gives_exit_5(world: World) -> None:
@@ -325,6 +351,22 @@ def test_a_watch_that_is_stopped_ends_cleanly(world: World, number: signal.Signa
     ran = world.end(process)
     assert ran.code == code
     assert f"stopped by {number.name}" in ran.err
+
+
+def test_a_signal_is_heard_in_any_moment_of_a_sleep() -> None:
+    """A handler runs between two steps of the main thread: also of one that is about to sleep, or holds a lock."""
+    program = """
+import random, signal
+from scaler.reconcile import RealClock
+for _ in range(400):
+    clock = RealClock()
+    signal.signal(signal.SIGALRM, lambda *_: clock.stop())
+    signal.set_wakeup_fd(clock.wakeup)
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
+    clock.sleep(3600)
+    assert clock.stopping()
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=30)
 
 
 def test_the_example_config_is_a_config(world: World) -> None:

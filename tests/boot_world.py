@@ -50,7 +50,7 @@ class World:
         return _session().client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.aws_server.url,
-            region_name="us-east-1",
+            region_name=self.aws.settings.region,
             aws_access_key_id=held.access_key,
             aws_secret_access_key=held.secret,
         )

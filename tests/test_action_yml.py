@@ -208,6 +208,18 @@ def test_workflows_ask_for_least(name: str) -> None:
             assert document.get("concurrency", {}).get("cancel-in-progress", False) is False
 
 
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflows_run_when_and_where_github_runs_them(name: str) -> None:
+    """Schedules at the full hour are delayed and dropped most (docs: schedule); a retired image queues for ever."""
+    document = load(name)
+    trigger = document["on"]
+    for schedule in trigger.get("schedule") or []:
+        assert not {"0", "*", "30"} & set(schedule["cron"].split()[0].split(","))
+        assert "workflow_dispatch" in trigger
+    images = [body["runs-on"] for body in jobs(document).values()]
+    assert {image for image in images if isinstance(image, str)} <= {"ubuntu-24.04"}
+
+
 def test_only_auto_waits_in_the_concurrency_group() -> None:
     """GitHub keeps one pending run of a group and cancels older ones (docs: "Control concurrency")."""
     group = load(".github/workflows/autoscale.yml")["concurrency"]["group"]

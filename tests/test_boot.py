@@ -62,6 +62,15 @@ def test_the_runner_registers_with_exactly_what_the_parameter_says(world: World)
     assert not runner.ephemeral
 
 
+def test_a_machine_finds_its_parameter_in_its_own_region(tmp_path: Path) -> None:
+    """The metadata service names the region; SSM refuses a signature for another."""
+    subnets = [{"id": "subnet-0a1b2c3d4e5f60718", "zone": "eu-central-1a"}]
+    with boot_world(tmp_path, region="eu-central-1", subnets=subnets) as world:
+        world.queue()
+        world.gone(world.hand_over())
+        assert world.conclusions() == ["success"]
+
+
 @pytest.mark.parametrize("missing", ["denied", "not-found"])
 def test_a_parameter_that_comes_late_is_found_within_two_seconds(world: World, missing: str) -> None:
     """

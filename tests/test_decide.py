@@ -145,6 +145,11 @@ SUPPLY = [
         world(job(labels="self-hosted arm64"), idle(since="1m")),
         "launch arm64/0 acme/api",
     ),
+    case(
+        "the job that no runner covers is launched for, not the newest",
+        world(job(1, labels="self-hosted arm64", age="9m"), job(2, age="1m"), idle(since="1m")),
+        "launch arm64/0 acme/api",
+    ),
     case("an offline ghost is no supply", world(job(), ghost()), "launch amd64/0 acme/api"),
     case("an instance without a scope yet serves any", world(job(repository=WEB), booting(scope=None, age="10s"))),
     case(
@@ -252,6 +257,13 @@ DOWN = [
     case("an idle runner is marked when first seen idle", world(idle()), "tag i-1 idle-since=now"),
     case("an idle runner is kept until idle_timeout", world(idle(since="4m"))),
     case("an idle runner goes after idle_timeout", world(idle(since="5m")), "drain i-1"),
+    case(
+        "every surplus runner goes, not all but one",
+        world(*(idle(f"i-{n}", since="5m", slot=n) for n in range(1, 5))),
+        *(f"drain i-{n}" for n in range(1, 5)),
+        config=config(pool(max=9)),
+    ),
+    case("a GitHub-hosted job keeps no runner", world(idle(since="5m"), job(labels="ubuntu-latest")), "drain i-1"),
     case("an idle runner that a queued job could use is kept", world(idle(since="1h"), job())),
     case(
         "min_idle keeps the runner that became idle last",

@@ -6,7 +6,7 @@ import pytest
 
 from scaler.sandbox.github.faults import Fault, FaultKind
 from tests.conftest import NOTHING, World
-from tests.test_scale_down import idle_world
+from tests.test_scale_down import REUSED, idle_world
 from tests.watcher import Watcher
 
 RUNS, RUNNERS = "/actions/runs$", "/actions/runners$"
@@ -39,13 +39,34 @@ def test_what_could_not_be_seen_whole_is_left_alone(world: World, described: Wat
 
 
 def test_one_missing_repository_does_not_stop_the_others(world: World) -> None:
-    world.amend("acme/web]", "acme/gone]")
+    world.amend("[acme/api, acme/web]", "[acme/gone, acme/api]")
     world.push("build")
     ran = world.scaler("auto")
     assert ran.code == 4
     assert "acme/gone" in ran.out
     assert "not found; renamed, deleted, or the token does not see it" in ran.out
     assert len(world.box.aws.alive()) == 1
+
+
+def test_one_command_that_fails_does_not_stop_the_others(world: World) -> None:
+    world.amend("    max: 5\n  arm64", REUSED)
+    run = world.push("a", "b")
+    world.tick()
+    world.box.github.cancel(run.id)
+    world.boot()
+    world.tick()
+    world.advance(6)
+    world.box.github.fault(Fault(FaultKind.STATUS, path="/actions/runners/", method="DELETE", times=3))
+    ran = world.tick()
+    assert (ran.code, ran.commands()) == (4, ["drain failed", "drain done"])
+
+
+def test_a_watch_that_sees_nothing_keeps_its_pace_and_its_end(world: World) -> None:
+    """The predecessor skipped its sleep on any error: 1,619 calls more in one run (RG-02)."""
+    world.box.github.fault(Fault(FaultKind.STATUS, path=RUNS, times=None, value=404))
+    ran = world.scaler("auto", "--for", "3s", "--every", "1s", "--linger", "1h")
+    assert ran.code == 4
+    assert 2 <= ran.out.count("0 queued") <= 3
 
 
 def test_instances_unseen_nothing_is_launched(world: World) -> None:
@@ -123,3 +144,15 @@ def test_no_secret_is_said_at_any_level(world: World) -> None:
     assert len(secret) > 100
     for token in (secret, world.env()["GH_TOKEN"]):
         assert token not in ran.said
+
+
+def test_the_log_names_calls_and_shows_no_answer(world: World) -> None:
+    """The predecessor logged whole API objects: branches, titles, people (RG-65)."""
+    seen: list[bytes] = []
+    world.box.github_server.observers.append(lambda exchange: seen.append(exchange.response_body))
+    world.push("build")
+    ran = world.scaler("auto", "--verbose")
+    assert "GitHub GET /repos/acme/api/actions/runs: 200" in ran.said
+    for private in ("Change 1 of api", "acme-dev", "dev@example.com"):
+        assert any(private.encode() in body for body in seen)
+        assert private not in ran.said

@@ -160,6 +160,11 @@ def test_a_read_is_tried_three_times_and_a_mint_once() -> None:
     assert seen == ["GET", "GET", "GET", "POST"]
 
 
+def test_nobody_is_waited_for_without_end() -> None:
+    """A stalled connection is no answer; the predecessor's had no timeout at all."""
+    assert 0 < GitHubApi("made-up", "https://api.github.com", RealClock())._requester.kwargs["timeout"] <= 60
+
+
 @pytest.mark.parametrize("date", [DATE, "Mon, 23 Nov 2026 09:00:00 -0000", "Mon, 23 Nov 2026 10:00:00 +0100"])
 def test_the_clock_is_githubs(date: str) -> None:
     with github(lambda _: (200, {}), date) as api:

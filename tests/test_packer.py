@@ -110,6 +110,7 @@ def test_what_old_packer_does_not_know_is_little_and_known() -> None:
         pytest.param(r'owners\s*=\s*\["099720109477"\]', id="the source image is Canonical's"),
         pytest.param(r"^\s*ami_name\s*=.*formatdate\(.*local\.built\)", id="every image has a name of its own"),
         pytest.param(r"cloud-init status --wait", id="provisioners wait for cloud-init"),
+        pytest.param(r'variable "docker_group" \{\n.*bool\n\s*default\s*= false$', id="jobs are not root unless asked"),
         pytest.param(r'"runner-scaler:runner-version"\s*=\s*var\.runner_version', id="a tag has the runner's version"),
         pytest.param(r'"runner-scaler:built"\s*=', id="a tag has the build date"),
     ],

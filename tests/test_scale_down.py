@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.journal import Entry
 from scaler.sandbox.machines.machines import FaultKind as MachineFaultKind
@@ -90,6 +92,23 @@ def test_a_machine_that_hangs_at_boot_is_ended_and_its_job_served_by_another(wor
         world.tick()
         world.advance(1)
     assert world.left() == NOTHING
+
+
+@pytest.mark.parametrize("code", ["InvalidInstanceID.NotFound", "InternalError"])
+def test_an_end_that_ec2_did_not_carry_out_is_asked_for_again(world: World, code: str) -> None:
+    """EC2 may not know what it listed a moment ago (AWS docs: eventual consistency)."""
+    world.box.machines.faults.append(MachineFault(MachineFaultKind.HANG))
+    world.push("build")
+    world.tick()
+    (hung,) = world.box.aws.alive()
+    world.advance(10)
+    world.tick()
+    world.advance(2)
+    world.box.aws.fail("ec2:TerminateInstances", code=code, status=400)
+    world.tick()
+    assert hung.id in world.left()["instances"]
+    assert "terminate done" in world.tick().commands()
+    assert hung.id not in world.left()["instances"]
 
 
 def test_a_ghost_is_deregistered_when_two_ticks_saw_it(world: World) -> None:

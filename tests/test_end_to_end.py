@@ -157,6 +157,17 @@ def test_needs_are_not_counted_before_they_are_ready(world: World) -> None:
     assert world.tick().verdicts("job") == {"deploy": "launching"}
 
 
+def test_a_queued_job_of_a_run_in_progress_is_seen(world: World) -> None:
+    """What GitHub calls a run of which one job runs and one is queued is not documented: here, in progress."""
+    world.box.github.set(precedence=("in_progress", "queued"))
+    world.amend("    max: 5", "    max: 1")
+    world.push("first", "second", duration=3600)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    assert sorted(world.tick().verdicts("job").values()) == ["pool at max", "running"]
+
+
 def test_spot_falls_through_to_on_demand_when_there_is_no_capacity(world: World) -> None:
     world.amend("    max: 5\n  arm64", "    max: 5\n    market: spot-then-on-demand\n  arm64")
     world.box.aws.refuse_capacity(market="spot")

@@ -80,7 +80,8 @@ class AwsWorld:
         given = known(mapping, "aws", SETTINGS | THINGS | {"capacity", "faults", "machines"})
         with self.clock.lock:
             before, self.settings = self.settings, settings_from(self.settings, given)
-            self.ec2.ids.reseed(self.settings.seed)
+            if before.seed != self.settings.seed:  # else the next instance would get the id of the first
+                self.ec2.ids.reseed(self.settings.seed)
             if (before.account, before.region) != (self.settings.account, self.settings.region):
                 self._move()
             replant(given, self.ec2, self.templates, self.iam)

@@ -12,7 +12,7 @@ from scaler.demand import Demand, may_not_serve, weigh
 from scaler.durations import passed
 from scaler.lifecycle import review, with_lifecycle
 from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up, View
-from scaler.room import Room, pruned
+from scaler.room import Room
 from scaler.standing import Phase, Standing, standings
 
 HAND_OVER_GRACE = timedelta(seconds=30)
@@ -50,7 +50,6 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
     With `snapshot.asked`, the plan is what was asked by hand, under the same caps, and nothing else.
     """
     stands = standings(config, snapshot)
-    memory = pruned(memory, snapshot.now)
     ups = [ask for ask in snapshot.asked if isinstance(ask, Up)]
     downs = [ask for ask in snapshot.asked if isinstance(ask, Down)]
     if ups or downs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scaler.model import Breaker, Launch, Link, LinkState, Memory, Outcome, Result
@@ -104,7 +104,8 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     """
     The memory with what this tick's launches taught: the links asked for, the launches counted.
 
-    A link that is taken keeps the time of its first refusal, or its slot would never be free again.
+    A link that is taken keeps the time of its first refusal, or its slot would never be free again. Launches of more
+    than an hour ago are forgotten when one is added: a tick that does nothing leaves the memory as it is.
     """
     links, launches = dict(memory.links), dict(memory.launches)
     minute = _when(_minute(now))
@@ -121,6 +122,7 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
         again = known is not None and known.k == outcome.link and known.state is state is LinkState.TAKEN
         links[slot] = Link(outcome.link, known.used_at if known is not None and again else now, state)
         if outcome.instance_id and outcome.result is not Result.TAKEN:
+            launches = {when: count for when, count in launches.items() if now - when < timedelta(hours=1)}
             launches[minute] = launches.get(minute, 0) + 1
     return replace(memory, links=links, launches=launches)
 

@@ -5,7 +5,6 @@ What may still be launched: free slots and their token links, the fleet's cap, t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.config import Config, Pool
@@ -31,7 +30,7 @@ class Room:
         self._fleet = config.max_runners - len(snapshot.instances)
         self._taken: Counter[str] = Counter()
         self._tick = LAUNCHES_PER_TICK
-        self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - sum(memory.launches.values())
+        self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - launched_within_an_hour(memory, snapshot.now)
         self._on_trial = {pool.name: _on_trial(pool, snapshot, memory) for pool in config.pools}
 
     def refusal(self, pool: Pool) -> tuple[Reason, str] | None:
@@ -121,7 +120,6 @@ def breaker_sentence(pool: str, memory: Memory) -> str:
     )
 
 
-def pruned(memory: Memory, now: datetime) -> Memory:
-    """The memory without launches older than an hour."""
-    recent = {minute: count for minute, count in memory.launches.items() if now - minute < timedelta(hours=1)}
-    return replace(memory, launches=recent)
+def launched_within_an_hour(memory: Memory, now: datetime) -> int:
+    """How many launches the fleet's ticks remember of the last hour."""
+    return sum(count for minute, count in memory.launches.items() if now - minute < timedelta(hours=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,17 +25,21 @@ class Entry:
 
 
 class Journal:
-    """An append-only list of entries."""
+    """An append-only list of entries. `listeners` hear each as it is written, under the clock's lock."""
 
     def __init__(self, clock: Clock) -> None:
         """Stamp entries with this clock."""
         self._clock = clock
         self._entries: list[Entry] = []
+        self.listeners: list[Callable[[Entry], None]] = []
 
     def write(self, what: str, **facts: Any) -> None:
         """Note what happened now."""
         with self._clock.lock:
-            self._entries.append(Entry(self._clock.now(), what, facts))
+            entry = Entry(self._clock.now(), what, facts)
+            self._entries.append(entry)
+            for listener in self.listeners:
+                listener(entry)
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries so far, oldest first."""

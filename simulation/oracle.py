@@ -1,0 +1,161 @@
+"""
+The promises, judged on ground truth: what the world's journal says, whatever the scaler believed.
+
+`docs/promises.md` states them for people. The oracle hears every entry as it is written, so that a promise broken
+for a second between two steps is broken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from scaler.config import Config
+from scaler.room import LAUNCHES_PER_HOUR_AND_SLOT
+from scaler.sandbox.clock import Clock
+from scaler.sandbox.journal import Entry, Journal
+from simulation.boxes import Boxes
+
+TAG = "runner-scaler:"
+KILLED, CAP, FOREIGN, HELD, BUDGET = "job killed", "over a cap", "not ours", "held", "over the budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A promise that was broken: which, when, and what happened."""
+
+    promise: str
+    at: datetime
+    what: str
+
+
+@dataclass
+class Counts:
+    """What the soak prints. Residues are what the promises leave open, counted apart."""
+
+    launched: int = 0
+    jobs: int = 0
+    killed: int = 0
+    ended_at_max_lifetime: int = 0
+    dispatched_to_the_removed: int = 0
+    lost_with_their_machine: int = 0
+    by_reason: Counter[str] = field(default_factory=Counter)
+
+
+class Oracle:
+    """Watches one fleet's world."""
+
+    def __init__(self, config: Config, clock: Clock, journal: Journal, boxes: Boxes, prefix: str) -> None:
+        """Broken promises are kept in `broken`. `forced` are instances that somebody wants ended at any price."""
+        self.config = config
+        self.broken: list[Broken] = []
+        self.counts = Counts()
+        self.forced: set[str] = set()
+        self.waits: list[float] = []
+        self._clock = clock
+        self._boxes = boxes
+        self._prefix = prefix
+        self._alive: dict[str, Entry] = {}
+        self._launches: deque[datetime] = deque()
+        self._queued: dict[int, datetime] = {}
+        journal.listeners.append(self._hear)
+
+    def alive(self) -> dict[str, Entry]:
+        """The fleet's living instances, by id, as they were launched."""
+        return self._alive
+
+    def _break(self, promise: str, what: str) -> None:
+        self.broken.append(Broken(promise, self._clock.now(), what))
+
+    def _hear(self, entry: Entry) -> None:
+        heard = getattr(self, "_" + entry.what.replace(".", "_"), None)
+        if heard is not None:
+            heard(entry)
+
+    # --- instances -----------------------------------------------------------------------------
+
+    def _instance_launched(self, entry: Entry) -> None:
+        tags = entry.facts["tags"]
+        if tags.get(f"{TAG}fleet") != self.config.fleet:
+            return
+        self.counts.launched += 1
+        self._alive[entry.facts["id"]] = entry
+        pools = Counter(each.facts["tags"][f"{TAG}pool"] for each in self._alive.values())
+        for pool in self.config.pools:
+            if pools[pool.name] > pool.max:
+                self._break(CAP, f"{pools[pool.name]} instances of pool {pool.name}, whose max is {pool.max}")
+        exact = self.config.max_runners >= sum(pool.max for pool in self.config.pools)
+        if exact and len(self._alive) > self.config.max_runners:
+            self._break(CAP, f"{len(self._alive)} instances of at most {self.config.max_runners}")
+        self._launches.append(entry.at)
+        while entry.at - self._launches[0] > timedelta(hours=1):
+            self._launches.popleft()
+        if len(self._launches) > LAUNCHES_PER_HOUR_AND_SLOT * self.config.max_runners:
+            self._break(BUDGET, f"{len(self._launches)} launches in an hour")
+
+    def _instance_ending(self, entry: Entry) -> None:
+        number, by = entry.facts["id"], entry.facts["by"]
+        launched = self._alive.pop(number, None)
+        job = self._boxes.working(number)
+        if by == "api" and launched is None and number not in self.forced:
+            self._break(FOREIGN, f"instance {number} is not of the fleet, and was ended")
+        if launched is None:
+            return
+        held = self._boxes.aws.instance(number)
+        if by == "api" and held is not None and f"{TAG}hold" in held.tags and number not in self.forced:
+            self._break(HELD, f"instance {number} has a hold tag, and was ended")
+        if job is None:
+            return
+        pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"])
+        lifetime = pool.max_lifetime if pool else timedelta(hours=6)
+        # The machine counts from the start of its boot unit, the scaler from the launch and ten minutes more.
+        if entry.at - launched.at >= lifetime:
+            self.counts.ended_at_max_lifetime += 1
+        elif by == "spot" or number in self.forced:
+            self.counts.lost_with_their_machine += 1
+        else:
+            self.counts.killed += 1
+            self._break(KILLED, f'instance {number} was ended by {by} while it ran "{job.name}"')
+
+    # --- runners -------------------------------------------------------------------------------
+
+    def _runner_removed(self, entry: Entry) -> None:
+        name, by = entry.facts["runner"], entry.facts["by"]
+        if by != "api":
+            return
+        if not name.startswith(self._prefix):
+            self._break(FOREIGN, f"runner {name} is not of the fleet, and was removed")
+        number = name.removeprefix(self._prefix)
+        job = self._boxes.working(number)
+        if job is not None and number not in self.forced:
+            # GitHub answers 422 to this unless it lies about `busy`, which is when a kill would go unseen.
+            launched = self._alive.get(number)
+            pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"]) if launched else None
+            if pool is not None and launched is not None and entry.at - launched.at >= pool.max_lifetime:
+                return
+            self.counts.killed += 1
+            self._break(KILLED, f'runner {name} was removed while it ran "{job.name}"')
+
+    # --- jobs ----------------------------------------------------------------------------------
+
+    def _job_queued(self, entry: Entry) -> None:
+        if not entry.facts["hosted"]:
+            self.counts.jobs += 1
+            self._queued[entry.facts["job"]] = entry.at
+
+    def _job_started(self, entry: Entry) -> None:
+        since = self._queued.pop(entry.facts["job"], None)
+        if since is not None:
+            self.waits.append((entry.at - since).total_seconds())
+
+    def _job_requeued(self, entry: Entry) -> None:
+        # The runner was taken away between dispatch and acquiring: the residue of F2.
+        self.counts.dispatched_to_the_removed += 1
+        self._queued.setdefault(entry.facts["job"], entry.at)
+
+    # --- parameters ----------------------------------------------------------------------------
+
+    def _parameter_deleted(self, entry: Entry) -> None:
+        if not entry.facts["name"].startswith(f"/runner-scaler/{self.config.fleet}/"):
+            self._break(FOREIGN, f"parameter {entry.facts['name']} is not of the fleet, and was deleted")

@@ -1,0 +1,159 @@
+"""One fleet's whole world in virtual time, and ticks upon it: healthy, crashing, cut in upon, stale."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import boto3
+
+from scaler.act import Actor
+from scaler.aws_api import AwsApi, runner_prefix
+from scaler.config import Config, load
+from scaler.model import Down, Tick, Up
+from scaler.observe import Observer
+from scaler.reconcile import Reconciler
+from scaler.sandbox.aws.world import AwsWorld
+from scaler.sandbox.github.server import GitHubServer
+from scaler.sandbox.github.state import JobSpec, Run
+from scaler.sandbox.github.world import GitHubWorld
+from scaler.sandbox.journal import Journal
+from simulation.boxes import Boxes
+from simulation.oracle import Oracle
+from simulation.wire import TOKEN, Crashed, DirectGitHub, DirectSession, LoneClock, Tap, VirtualClock
+
+START = datetime(2026, 11, 24, 8, tzinfo=UTC)
+CONFIG = """\
+version: 1
+fleet: main
+aws: {region: us-east-1}
+repositories: [acme/api, acme/web]
+max_runners: 5
+pools:
+  amd64:
+    arch: amd64
+    labels: [self-hosted, linux, x64, acme]
+    launch_template: {name: runner-amd64, version: 3}
+    market: spot-then-on-demand
+    max: 3
+  arm64:
+    arch: arm64
+    labels: [self-hosted, linux, arm64, acme]
+    launch_template: {name: runner-arm64, version: 3}
+    registration: token
+    max: 2
+"""
+"""Two pools, one of each kind of registration, whose caps are small enough to be met."""
+
+
+def config_from(text: str) -> Config:
+    """A config of this text."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(text)
+        return load(path)
+
+
+class Simulation:
+    """GitHub, AWS, machines and an oracle on one clock that stands still unless it is pushed."""
+
+    def __init__(self, config: str = CONFIG, seed: int = 0) -> None:
+        """The world of a config; `seed` fixes every made-up id and wait."""
+        random.seed(seed)
+        self.config = config_from(config)
+        self.clock = LoneClock(START)
+        self.journal = Journal(self.clock)
+        self.github = GitHubWorld(self.clock, self.journal)
+        self.boxes = Boxes(self.clock, self.journal, self.github)
+        self.aws = AwsWorld(self.clock, self.journal, self.boxes)
+        self.boxes.connect(self.aws)
+        self.server = GitHubServer(self.github)
+        self.server.stop()  # nothing listens: calls come directly
+        self.github.add_token(TOKEN, limit=1_000_000)
+        self.prefix = runner_prefix(self.config.fleet, self.aws.settings.account, self.config.region)
+        self.oracle = Oracle(self.config, self.clock, self.journal, self.boxes, self.prefix)
+        organizations = {r.partition("/")[0] for r in self.config.repositories if self.config.organization}
+        for organization in organizations:
+            self.github.add_organization(organization)
+        for repository in self.config.repositories:
+            self.github.add_repository(repository)
+
+    # --- the world -----------------------------------------------------------------------------
+
+    def advance(self, **span: float) -> None:
+        """Let the world go on: `advance(minutes=5)`."""
+        self.clock.advance(timedelta(**span).total_seconds())
+
+    def push(
+        self, pool: str = "amd64", jobs: int = 1, minutes: float = 5, repository: str = "acme/api", **spec: Any
+    ) -> Run:
+        """A run whose jobs fit a pool."""
+        entry = self.config.pool(pool)
+        labels = entry.labels if entry else (pool,)
+        specs = [JobSpec(f"job {n}", labels, minutes * 60, **spec) for n in range(jobs)]
+        return self.github.push(repository, specs)
+
+    def cancel(self, run: int) -> None:
+        """Cancel a run; the machines at it are told."""
+        self.github.cancel(run)
+        self.boxes.tell_cancelled(run)
+
+    # --- ticks ---------------------------------------------------------------------------------
+
+    def reconciler(self, tap: Tap | None = None, config: Config | None = None) -> Reconciler:
+        """The shipped program from adapters to loop, in a process of its own, so to speak."""
+        tap = tap or Tap(self.clock)
+        config = config or self.config
+        clock = VirtualClock(self.clock)
+        github = DirectGitHub(self.server, tap, clock)
+        cloud = AwsApi(config, cast("boto3.Session", DirectSession(self.aws, tap)), clock)
+        observer = Observer(config, github, cloud, self.prefix, connections=1)
+        actor = Actor(config, github, cloud, mask=lambda _: None, launchers=1)
+        return Reconciler(config, observer, actor, clock)
+
+    def tick(self, tap: Tap | None = None, config: Config | None = None) -> Tick | None:
+        """One tick of a fresh process; None if it died on the way."""
+        return self._run(lambda reconciler: reconciler.tick(), tap, config)
+
+    def by_hand(self, *asked: Up | Down, tap: Tap | None = None) -> Tick | None:
+        """The button."""
+        return self._run(lambda reconciler: reconciler.by_hand(asked), tap, None)
+
+    def _run(self, what: Callable[[Reconciler], Tick], tap: Tap | None, config: Config | None) -> Tick | None:
+        try:
+            return what(self.reconciler(tap, config))
+        except Crashed:
+            return None
+
+    def ticks(self, count: int, every: float = 60.0) -> list[Tick]:
+        """Healthy ticks in a row, `every` seconds apart."""
+        found = []
+        for _ in range(count):
+            tick = self.tick()
+            assert tick is not None  # noqa: S101 - nothing crashes a healthy tick
+            found.append(tick)
+            self.clock.advance(every)
+        return found
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Everything works again, and the machines to come are well."""
+        self.github.faults.clear()
+        self.github.settings.idle_liars.clear()
+        self.aws.faults.clear()
+        self.aws.ec2.capacity.clear()
+        self.boxes.manners.habits.clear()
+
+    def left(self) -> dict[str, Sequence[str]]:
+        """What there still is of ours: instances, runners, parameters."""
+        path = f"/runner-scaler/{self.config.fleet}/i-"
+        return {
+            "instances": list(self.oracle.alive()),
+            "runners": [r.name for r in self.github.registered() if r.name.startswith(self.prefix)],
+            "parameters": [name for name in self.aws.parameter_names() if name.startswith(path)],
+        }

@@ -1,0 +1,122 @@
+"""
+A fleet's life, played by hypothesis: whatever happens, no promise is broken, and in the end nothing is left.
+
+The moves of a life that fails are written to `.cache/life.json`; a copy below `tests/lives/` is lived again by every
+run of the tests. `FLEET_LIVES=2000 make test ARGS="-k fleet"` looks for more, at random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from simulation.boxes import Habit
+from simulation.play import AWS_ACTIONS, AWS_CODES, AWS_FAULTS, GITHUB_FAULTS, GITHUB_PATHS, Play
+from simulation.world import Simulation
+
+HERE = Path(__file__).parent
+FAILED = HERE.parent / ".cache" / "life.json"
+LIVES = os.environ.get("FLEET_LIVES")
+POOLS = st.sampled_from(["amd64", "amd64", "arm64"])
+REPOSITORIES = st.sampled_from(["acme/api", "acme/web"])
+WHICH = st.integers(0, 5)
+MOVES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
+    "push": (POOLS, REPOSITORIES, st.integers(1, 4), st.sampled_from([1, 5, 30, 120])),
+    "cancel": (WHICH,),
+    "rerun": (WHICH,),
+    "up": (POOLS, REPOSITORIES, st.integers(1, 3)),
+    "down": (WHICH, st.booleans()),
+    "hold": (WHICH, st.booleans()),
+    "crash": (st.integers(1, 12), st.booleans()),
+    "race": (st.integers(1, 10), st.sampled_from([0.1, 2.0])),
+    "edited": (st.integers(1, 3), st.integers(0, 3)),
+    "machines": (st.sampled_from([str(habit) for habit in Habit]),),
+    "hang": (WHICH,),
+    "interrupt": (WHICH,),
+    "stop": (WHICH,),
+    "unregister": (WHICH,),
+    "github_fails": (
+        st.sampled_from([str(kind) for kind in GITHUB_FAULTS]),
+        st.sampled_from(sorted(GITHUB_PATHS)),
+        st.integers(1, 6),
+    ),
+    "aws_fails": (
+        st.sampled_from(AWS_FAULTS),
+        st.sampled_from(AWS_ACTIONS),
+        st.sampled_from(AWS_CODES),
+        st.integers(1, 4),
+    ),
+    "no_capacity": (st.sampled_from(["spot", "on-demand", "*"]), st.integers(1, 5)),
+    "lags": (st.sampled_from([0, 5, 60]), st.sampled_from([0, 5, 60]), st.sampled_from([0, 60])),
+    "lies": (WHICH,),
+    "state": (st.sampled_from([None, "{}", "nonsense"]),),
+    "heal": (),
+}
+
+
+class FleetLife(RuleBasedStateMachine):
+    """Every move is a rule; ticks and time come more often than mishaps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.play = Play(Simulation())
+
+    @rule(seconds=st.sampled_from([5.0, 31.0, 61.0, 125.0, 310.0, 610.0, 3600.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.play.move("wait", seconds)
+
+    @rule()
+    def tick(self) -> None:
+        """A healthy tick."""
+        self.play.move("tick")
+
+    @rule(move=st.one_of([st.tuples(st.just(name), *arguments) for name, arguments in MOVES.items()]))
+    def happen(self, move: tuple[Any, ...]) -> None:
+        """Something happens."""
+        self.play.move(*move)
+
+    @invariant()
+    def no_promise_is_broken(self) -> None:
+        """Judged on ground truth."""
+        self._nothing_wrong([str(broken) for broken in self.play.simulation.oracle.broken])
+
+    def teardown(self) -> None:
+        """When everything works again, all is served and nothing is left."""
+        self._nothing_wrong(self.play.settle())
+        self.no_promise_is_broken()
+
+    def _nothing_wrong(self, wrong: list[str]) -> None:
+        if wrong:
+            FAILED.parent.mkdir(exist_ok=True)
+            FAILED.write_text(json.dumps(self.play.moves) + "\n")
+        assert wrong == []
+
+
+TestFleetLife = FleetLife.TestCase
+TestFleetLife.settings = settings(
+    max_examples=int(LIVES or 40),
+    derandomize=LIVES is None,
+    database=None,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+
+
+@pytest.mark.parametrize("life", sorted((HERE / "lives").glob("*.json")), ids=lambda path: path.stem)
+def test_a_life_that_failed_once_ends_well(life: Path) -> None:
+    play = Play(Simulation())
+    for move in json.loads(life.read_text()):
+        play.move(*move)
+        assert play.simulation.oracle.broken == []
+    assert play.settle() == []
+    assert play.simulation.oracle.broken == []

@@ -133,6 +133,8 @@ class Dispatcher:
     def _watch(self, runner: Runner) -> None:
         """One event per lease and runner: is it still there, and has it been idle for too long?"""
         runner.watched = False
+        if runner.removed:
+            self._watch_removed(runner)
         if runner.removed or not runner.online:
             return
         self._remove_if_idle_too_long(runner)
@@ -146,6 +148,21 @@ class Dispatcher:
             self._state.clock.after(left, lambda: self._watch(runner))
         elif not runner.removed:
             self._go_offline(runner)
+
+    def _watch_removed(self, runner: Runner) -> None:
+        """Its job may go on without a record (actions/runner#4492), but not without a machine."""
+        job, settings = runner.job, self._state.settings
+        if job is None:
+            return
+        if runner.open_polls:
+            self._state.clock.after(settings.lease, lambda: self._watch_removed(runner))
+            return
+
+        def lose() -> None:
+            if runner.job is job:
+                self._lose(runner, job)
+
+        self._state.clock.after(settings.lost_after, lose)
 
     def _go_offline(self, runner: Runner) -> None:
         runner.online = False

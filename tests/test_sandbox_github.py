@@ -451,8 +451,9 @@ def test_proxy_answers_in_html(github: Site) -> None:
     assert (reply.status, reply.headers["Content-Type"], reply.raw[:6]) == (502, "text/html", b"<html>")
 
 
-def test_truncated_body_is_no_json(github: Site) -> None:
+def test_truncated_body_is_no_json(github: Site, described: Watcher) -> None:
     """Half an answer under a good status."""
+    described.expect("no JSON")
     github.world.fault(Fault(FaultKind.TRUNCATED))
     reply = github.rest("GET", RUNS)
     assert reply.status == 200

@@ -49,6 +49,10 @@ coverage: dev data ## Tests, with the lines and branches they miss (slower)
 	@$(DEV)/coverage combine --quiet
 	@$(DEV)/coverage report
 
+.PHONY: soak
+soak: dev ## A month under fault weather in virtual time: jobs killed, instances immortal, caps overrun (2 minutes)
+	@$(DEV)/python -m benchmarks.soak $(ARGS)
+
 .PHONY: lock
 lock: dev ## Renew the lock files from pyproject.toml and package.json
 	@$(COMPILE) --upgrade --output-file requirements.txt

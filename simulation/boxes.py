@@ -108,7 +108,8 @@ class Boxes:
     def working(self, instance_id: str) -> Job | None:
         """The job that a machine is at, in truth."""
         box = self.boxes.get(instance_id)
-        return None if box is None or box.dead else box.job
+        job = None if box is None or box.dead else box.job
+        return job if job is not None and job.status == "in_progress" else None
 
     def adopt(self, runner: Runner, box: Box) -> None:
         """A box's listener serves this runner from now on."""

@@ -8,16 +8,21 @@ for a second between two steps is broken.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scaler.config import Config
 from scaler.room import LAUNCHES_PER_HOUR_AND_SLOT
 from scaler.sandbox.clock import Clock
+from scaler.sandbox.github.state import Job
 from scaler.sandbox.journal import Entry, Journal
 from simulation.boxes import Boxes
 
 TAG = "runner-scaler:"
+HOLD_IS_SEEN = timedelta(minutes=2)
+"""EC2's lists may lag behind a new tag, and a plan behind the list."""
+UNSEEN = timedelta(minutes=1)
+"""GitHub may call a runner idle for up to 60 s after it took a job, and let it be removed: the residue of I1."""
 KILLED, CAP, FOREIGN, HELD, BUDGET = "job killed", "over a cap", "not ours", "held", "over the budget"
 
 
@@ -36,22 +41,30 @@ class Counts:
 
     launched: int = 0
     jobs: int = 0
+    served: int = 0
     killed: int = 0
+    over_caps: int = 0
+    most_alive: int = 0
+    oldest: timedelta = timedelta()
+    machine_time: timedelta = timedelta()
     ended_at_max_lifetime: int = 0
-    dispatched_to_the_removed: int = 0
+    removed_before_it_was_seen: int = 0
+    sent_to_a_removed_runner: int = 0
+    sent_to_a_lost_machine: int = 0
     lost_with_their_machine: int = 0
-    by_reason: Counter[str] = field(default_factory=Counter)
 
 
 class Oracle:
     """Watches one fleet's world."""
 
     def __init__(self, config: Config, clock: Clock, journal: Journal, boxes: Boxes, prefix: str) -> None:
-        """Broken promises are kept in `broken`. `forced` are instances that somebody wants ended at any price."""
+        """Broken promises are kept in `broken`; `forced` are instances that somebody wants ended at any price."""
         self.config = config
         self.broken: list[Broken] = []
         self.counts = Counts()
         self.forced: set[str] = set()
+        self.held: dict[str, datetime] = {}
+        self.ever_held: set[str] = set()
         self.waits: list[float] = []
         self._clock = clock
         self._boxes = boxes
@@ -59,6 +72,7 @@ class Oracle:
         self._alive: dict[str, Entry] = {}
         self._launches: deque[datetime] = deque()
         self._queued: dict[int, datetime] = {}
+        self._removed: set[str] = set()
         journal.listeners.append(self._hear)
 
     def alive(self) -> dict[str, Entry]:
@@ -66,6 +80,7 @@ class Oracle:
         return self._alive
 
     def _break(self, promise: str, what: str) -> None:
+        self.counts.over_caps += promise == CAP
         self.broken.append(Broken(promise, self._clock.now(), what))
 
     def _hear(self, entry: Entry) -> None:
@@ -81,6 +96,7 @@ class Oracle:
             return
         self.counts.launched += 1
         self._alive[entry.facts["id"]] = entry
+        self.counts.most_alive = max(self.counts.most_alive, len(self._alive))
         pools = Counter(each.facts["tags"][f"{TAG}pool"] for each in self._alive.values())
         for pool in self.config.pools:
             if pools[pool.name] > pool.max:
@@ -102,21 +118,31 @@ class Oracle:
             self._break(FOREIGN, f"instance {number} is not of the fleet, and was ended")
         if launched is None:
             return
-        held = self._boxes.aws.instance(number)
-        if by == "api" and held is not None and f"{TAG}hold" in held.tags and number not in self.forced:
+        age = entry.at - launched.at
+        if number not in self.ever_held:
+            self.counts.oldest = max(self.counts.oldest, age)
+        self.counts.machine_time += age
+        since = self.held.get(number)
+        if by == "api" and since is not None and entry.at - since >= HOLD_IS_SEEN:
             self._break(HELD, f"instance {number} has a hold tag, and was ended")
         if job is None:
             return
-        pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"])
-        lifetime = pool.max_lifetime if pool else timedelta(hours=6)
-        # The machine counts from the start of its boot unit, the scaler from the launch and ten minutes more.
-        if entry.at - launched.at >= lifetime:
-            self.counts.ended_at_max_lifetime += 1
-        elif by == "spot" or number in self.forced:
+        if by == "spot" or number in self.forced:
             self.counts.lost_with_their_machine += 1
         else:
+            self._judge_loss(job, launched, f'instance {number} was ended while it ran "{job.name}"')
+
+    def _judge_loss(self, job: Job, launched: Entry, what: str) -> None:
+        """A job that the scaler ended: allowed past max_lifetime, and counted apart where GitHub hid it."""
+        now = self._clock.now()
+        pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"])
+        if pool is not None and now - launched.at >= pool.max_lifetime:
+            self.counts.ended_at_max_lifetime += 1
+        elif job.started_at is not None and now - job.started_at <= UNSEEN:
+            self.counts.removed_before_it_was_seen += 1
+        else:
             self.counts.killed += 1
-            self._break(KILLED, f'instance {number} was ended by {by} while it ran "{job.name}"')
+            self._break(KILLED, what)
 
     # --- runners -------------------------------------------------------------------------------
 
@@ -126,16 +152,12 @@ class Oracle:
             return
         if not name.startswith(self._prefix):
             self._break(FOREIGN, f"runner {name} is not of the fleet, and was removed")
+        self._removed.add(name)
         number = name.removeprefix(self._prefix)
-        job = self._boxes.working(number)
-        if job is not None and number not in self.forced:
+        job, launched = self._boxes.working(number), self._alive.get(number)
+        if job is not None and launched is not None and number not in self.forced:
             # GitHub answers 422 to this unless it lies about `busy`, which is when a kill would go unseen.
-            launched = self._alive.get(number)
-            pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"]) if launched else None
-            if pool is not None and launched is not None and entry.at - launched.at >= pool.max_lifetime:
-                return
-            self.counts.killed += 1
-            self._break(KILLED, f'runner {name} was removed while it ran "{job.name}"')
+            self._judge_loss(job, launched, f'runner {name} was removed while it ran "{job.name}"')
 
     # --- jobs ----------------------------------------------------------------------------------
 
@@ -147,12 +169,15 @@ class Oracle:
     def _job_started(self, entry: Entry) -> None:
         since = self._queued.pop(entry.facts["job"], None)
         if since is not None:
+            self.counts.served += 1
             self.waits.append((entry.at - since).total_seconds())
 
     def _job_requeued(self, entry: Entry) -> None:
-        # The runner was taken away between dispatch and acquiring: the residue of F2.
-        self.counts.dispatched_to_the_removed += 1
-        self._queued.setdefault(entry.facts["job"], entry.at)
+        # Sent to a runner that was taken away before it could acquire the job (actions/runner#4461): the residue.
+        if entry.facts["runner"] in self._removed:
+            self.counts.sent_to_a_removed_runner += 1
+        else:
+            self.counts.sent_to_a_lost_machine += 1
 
     # --- parameters ----------------------------------------------------------------------------
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +17,11 @@ import boto3
 from scaler.act import Actor
 from scaler.aws_api import AwsApi, runner_prefix
 from scaler.config import Config, load
+from scaler.github_api import GitHubApi
 from scaler.model import Down, Tick, Up
 from scaler.observe import Observer
 from scaler.reconcile import Reconciler
+from scaler.sandbox.aws.server import AwsServer
 from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec, Run
@@ -56,6 +61,24 @@ def config_from(text: str) -> Config:
         path = Path(folder) / "config.yaml"
         path.write_text(text)
         return load(path)
+
+
+def _without_urls(tick: Tick) -> Tick:
+    """Comparable with another server's: its address is in the jobs' web addresses."""
+    jobs = tuple(replace(job, url="") for job in tick.snapshot.jobs)
+    verdicts = tuple(replace(verdict, url="") for verdict in tick.plan.verdicts)
+    return Tick(replace(tick.snapshot, jobs=jobs), replace(tick.plan, verdicts=verdicts))
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class Simulation:
@@ -139,7 +162,34 @@ class Simulation:
             self.clock.advance(every)
         return found
 
+    def plan(self) -> Tick:
+        """A plan, while the world stands still."""
+        return _without_urls(self.reconciler(Tap(self.clock, latency=0)).plan())
+
+    def plan_over_http(self) -> Tick:
+        """The same with PyGithub's own requester and boto3's own clients, over HTTP."""
+        github_server, aws_server = GitHubServer(self.github), AwsServer(self.aws)
+        with ExitStack() as started:
+            for server in (github_server, aws_server):
+                server.start()
+                started.callback(server.stop)
+            clock = VirtualClock(self.clock)
+            github = GitHubApi(TOKEN, github_server.url, clock)
+            started.enter_context(_environment(AWS_ENDPOINT_URL=aws_server.url, **self.aws.env()))
+            cloud = AwsApi(self.config, boto3.Session(), clock)
+            observer = Observer(self.config, github, cloud, self.prefix)
+            actor = Actor(self.config, github, cloud, mask=lambda _: None)
+            return _without_urls(Reconciler(self.config, observer, actor, clock).plan())
+
     # --- the end -------------------------------------------------------------------------------
+
+    def forget(self, older_than: timedelta) -> None:
+        """Let go of runs that ended long ago: nobody asks for them, and a month has thousands."""
+        state, limit = self.github.state, self.clock.now() - older_than
+        for run in [run for run in state.runs.values() if run.phase == "completed" and run.updated_at < limit]:
+            del state.runs[run.id]
+            for job in run.jobs:
+                state.jobs.pop(job.id, None)
 
     def heal(self) -> None:
         """Everything works again, and the machines to come are well."""

@@ -127,3 +127,24 @@ def test_a_life_that_failed_once_ends_well(life: Path) -> None:
         assert play.simulation.oracle.broken == []
     assert play.settle() == []
     assert play.simulation.oracle.broken == []
+
+
+def test_a_tick_without_the_wire_sees_and_decides_what_one_over_http_does() -> None:
+    play = Play(Simulation())
+    moves: list[tuple[Any, ...]] = [
+        ("machines", "never online"),
+        ("push", "amd64", "acme/api", 3, 30),
+        ("push", "arm64", "acme/web", 3, 5),
+        ("tick",),
+        ("wait", 61.0),
+        ("tick",),
+        ("hang", 1),
+        ("wait", 610.0),
+        ("tick",),
+        ("push", "ubuntu-latest", "acme/web", 1, 5),
+    ]
+    for move in moves:
+        play.move(*move)
+        direct, over_http = play.simulation.plan(), play.simulation.plan_over_http()
+        assert direct.snapshot == over_http.snapshot
+        assert direct.plan == over_http.plan

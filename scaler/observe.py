@@ -8,7 +8,7 @@ last and outweighs the runner's idle record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -129,9 +129,13 @@ class Observer:
             else:
                 strangers.add(ask.instance_id)
         memory = self._memory(None)
-        # Without a scope tag its runner may be anywhere of ours.
-        scopes = [i.scope for i in ours if i.scope] if all(i.scope for i in ours) else self._scopes(ours)
+        scopes = list(dict.fromkeys(i.scope for i in ours if i.scope))
         runners = self._runners(scopes, ours)
+        ours = [self._confirmed(instance, runners) for instance in ours]
+        if not all(instance.scope for instance in ours):
+            scopes = self._scopes(ours)
+            runners |= self._runners([scope for scope in scopes if scope not in runners], ours)
+            scopes = list(runners)
         jobs, public = self._queues(self._repositories(scopes), deep=True)
         snapshot = Snapshot(
             now=self._github.now(),
@@ -145,6 +149,15 @@ class Observer:
             strangers=frozenset(strangers),
         )
         return snapshot, memory
+
+    def _confirmed(self, instance: Instance, runners: Mapping[Scope, Sequence[Runner]]) -> Instance:
+        """
+        The instance with its scope tag only if its runner is online there.
+
+        Two ticks that hand one instance over at once may leave the loser's tag on it: its runner may be anywhere.
+        """
+        online = {runner.name for runner in runners.get(instance.scope or "", ()) if runner.online}
+        return instance if self._prefix + instance.id in online else replace(instance, scope=None)
 
     # --- the parts -----------------------------------------------------------------------------
 

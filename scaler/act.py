@@ -106,7 +106,7 @@ class Actor:
             command = pending.pop(0)
             if isinstance(command, Launch):
                 pending = [c for c in pending if not isinstance(c, Launch)]
-                outcomes += self._launch_all(launches, snapshot.runner_prefix)
+                outcomes += self._launch_all(launches, plan.memory, snapshot)
             elif late():
                 outcomes.append(Outcome(command, Result.SKIPPED, LATE))
             else:
@@ -178,13 +178,24 @@ class Actor:
 
     # --- launching -----------------------------------------------------------------------------
 
-    def _launch_all(self, launches: Sequence[Launch], prefix: str) -> list[Outcome]:
+    def _denied(self, memory: Memory, snapshot: Snapshot) -> Denied | None:
+        """Who may not write the state may not write a secret either: launches for nobody, which nobody remembers."""
+        try:
+            if snapshot.sees(View.STATE):
+                self._cloud.save_state(encode(memory), always=True)
+        except ApiError as error:
+            return error if isinstance(error, Denied) else None
+        return None
+
+    def _launch_all(self, launches: Sequence[Launch], memory: Memory, snapshot: Snapshot) -> list[Outcome]:
         """
         Fill all slots, verify that what EC2 answered is alive, then hand over.
 
         A replayed token may answer with an instance that has ended since (undocumented for CreateFleet), so
         every id is looked at once; what is dead goes on to its slot's next link.
         """
+        if (denied := self._denied(memory, snapshot)) is not None:
+            return [_failed(launch, denied) for launch in launches]
         settled: dict[int, Outcome] = {}
         pending = {number: _Attempt(command, command.link) for number, command in enumerate(launches)}
         while pending:
@@ -200,7 +211,7 @@ class Actor:
                 elif step in found and not found[step].state.alive:
                     pending[number] = replace(attempt, link=attempt.link + 1, calls=attempt.calls + 1)
                 else:
-                    settled[number] = self._introduce(attempt, step, found.get(step), prefix)
+                    settled[number] = self._introduce(attempt, step, found.get(step), snapshot.runner_prefix)
         return [settled[number] for number in sorted(settled)]
 
     def _step(self, attempt: _Attempt) -> _Attempt | Outcome | str:

@@ -273,9 +273,9 @@ class AwsApi:
         self._loaded = value
         return value
 
-    def save_state(self, value: str) -> None:
-        """Overwrite the state parameter, if it changed."""
-        if value == self._loaded:
+    def save_state(self, value: str, *, always: bool = False) -> None:
+        """Overwrite the state parameter, if it changed or `always`."""
+        if value == self._loaded and not always:
             return
         with _translated("ssm:PutParameter"):
             self._ssm.put_parameter(Name=f"{self._path}state", Value=value, Type="String", Overwrite=True)

@@ -26,7 +26,7 @@ from scaler.standing import Phase, Standing, terminate
 
 def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up]) -> Plan:
     """Launch what was asked for, as far as the caps allow; every runner asked for gets a verdict."""
-    room = Room(config, snapshot, memory)
+    room = Room(config, snapshot, memory, by_hand=True)
     commands: list[Command] = []
     verdicts = []
     for ask in asks:

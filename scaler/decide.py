@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
+from scaler.breaker import reconsidered
 from scaler.by_hand import bring_down, bring_up
 from scaler.config import Config
 from scaler.demand import Demand, may_not_serve, weigh
@@ -24,7 +25,8 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
     Choose what to launch, hand over, tag, drain, deregister, terminate and sweep. Nothing is read or changed here.
 
     1.  What was not seen whole is unknown. Nothing there is drained, deregistered, terminated or swept; an
-        instance there may serve a job; with the instances themselves unseen nothing is launched.
+        instance there may serve a job; with the instances themselves unseen, or the fleet's state forbidden,
+        nothing is launched.
     2.  An instance with a hold tag is never ended, whatever else is true of it.
     3.  Demand is queued jobs. A job fits a pool that carries all of its labels; the pool with the fewest
         labels comes first, then config order. A job that fits none, or whose repository is public, outside the
@@ -33,7 +35,8 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         booting ones that have no scope yet cover any, and are handed over to that job's scope.
     5.  What is left is launched for: each repository's oldest job in turn (a date that cannot be counts as new),
         into the lowest free slot of the first fitting pool that has room under its max, max_runners, the budgets
-        and the breaker.
+        and the breaker. A pool whose launch template brought no runner that was seen within a day launches
+        five, and more as soon as one of them registers.
     6.  `min_idle` is topped up last: idle and booting instances of a scope that no job counts on.
     7.  A busy instance is left alone: GitHub says so, or a running job names its runner.
     8.  An idle runner is drained when it was idle in two complete observations at least idle_timeout apart
@@ -42,7 +45,8 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         a deep look, one that saw the jobs of waiting runs too.
     9.  An instance whose runner is gone, offline or never came by boot_timeout is marked (tag
         draining-since), and ended when that is still so two minutes later. Without a hand-over it gets half
-        of boot_timeout. Three in a row that never registered stop the pool: the breaker.
+        of boot_timeout. Three in a row that never registered, or are gone while their job still waits, stop the
+        pool: the breaker. It lets one through every half hour, until one registers.
     10. A stopped instance is ended, and one ten minutes past max_lifetime whatever could not be seen.
     11. A ghost, our runner without an instance, is deregistered when two ticks a minute apart see it.
     12. A parameter is swept when its instance is gone, has registered, or half an hour has passed.
@@ -56,6 +60,7 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         up = bring_up(config, snapshot, memory, ups)
         down = bring_down(snapshot, stands, downs)
         return Plan(up.commands + down.commands, up.verdicts + down.verdicts, memory)
+    memory = reconsidered(config, snapshot, memory, stands)
     blind = not snapshot.sees(View.INSTANCES)
     room = Room(config, snapshot, memory)
     demand = weigh(config, snapshot, room, stands, blind=blind)

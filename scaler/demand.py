@@ -218,7 +218,7 @@ def _launch(
         open_pool = next((pool for pool, refusal in refusals if refusal is None), None)
         if open_pool is not None:
             sentence = f'job "{job.name}" of {job.repository} is queued and no runner is free for it'
-            launch = room.take(open_pool, scope, Reason.LAUNCHING, sentence)
+            launch = room.take(open_pool, scope, Reason.LAUNCHING, sentence, f"{job.repository}#{job.id}")
             demand.launches.append(launch)
             said = f"launching into slot {launch.slot} of pool {open_pool.name}"
             demand.verdicts.append(job_verdict(job, open_pool.name, Reason.LAUNCHING, said))

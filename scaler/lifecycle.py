@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from scaler.breaker import failed, last_registered
 from scaler.config import Config
 from scaler.demand import Demand
 from scaler.durations import passed, show
@@ -27,8 +28,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.room import BREAKER_FAILURES
-from scaler.standing import Phase, Standing, is_ours, never_registered, sees_scope, terminate
+from scaler.standing import SETTLED, Phase, Standing, is_ours, never_registered, sees_scope, terminate
 
 DRAIN_WINDOW = timedelta(minutes=2)
 """How long a drained or orphaned instance may take to end itself; longer than GitHub's `busy` lags (60 s)."""
@@ -39,10 +39,6 @@ LIFETIME_GRACE = timedelta(minutes=10)
 GHOST_AGE = timedelta(minutes=1)
 PARAMETER_AGE = timedelta(minutes=30)
 """A registration secret is good for an hour; nobody may still want one this old."""
-BREAKER_MEMORY = timedelta(hours=3)
-"""Failures further apart than that are no row."""
-SETTLED = timedelta(minutes=5)
-"""AWS lists are eventually consistent: younger things may be missing from one."""
 
 
 @dataclass
@@ -61,7 +57,7 @@ def review(config: Config, snapshot: Snapshot, memory: Memory, stands: Sequence[
     kept = _kept_idle(stands, snapshot.now)
     for standing in stands:
         _review_instance(snapshot, standing, demand, life, kept=standing.instance.id in kept)
-        _watch_breaker(standing, life, snapshot.now)
+        _count_failure(standing, stands, life, snapshot.now)
     _review_ghosts(config, snapshot, memory, life)
     _review_parameters(snapshot, stands, life)
     return life
@@ -193,25 +189,15 @@ def _judge_leaving(snapshot: Snapshot, standing: Standing) -> _Judgement:
     return reason, sentence, [terminate(standing, reason, sentence)]
 
 
-def _watch_breaker(standing: Standing, life: Lifecycle, now: datetime) -> None:
-    """Count launches that never registered; anything launched later that registers closes the breaker."""
+def _count_failure(standing: Standing, stands: Sequence[Standing], life: Lifecycle, now: datetime) -> None:
+    """Count a launch that never registered, unless one that was launched later did."""
     instance = standing.instance
-    breaker = life.breakers.get(instance.pool)
-    if breaker is not None and standing.phase in (Phase.IDLE, Phase.BUSY) and instance.launched_at > breaker.since:
-        del life.breakers[instance.pool]
     ended = any(isinstance(c, Terminate) and c.instance_id == instance.id for c in life.commands)
-    if ended and never_registered(standing):
-        _count_failure(life, instance.pool, instance.launched_at, now)
-
-
-def _count_failure(life: Lifecycle, pool: str, launched: datetime, now: datetime) -> None:
-    breaker = life.breakers.get(pool)
-    if breaker is not None and breaker.opened_at is None and now - breaker.since > BREAKER_MEMORY:
-        breaker = None  # not in a row: a runner that came and went in between need not have been seen
-    failures = (breaker.failures if breaker else 0) + 1
-    since = breaker.since if breaker else launched
-    # A trial that failed opens the breaker anew, for another pause.
-    life.breakers[pool] = Breaker(failures, since, now if failures >= BREAKER_FAILURES else None)
+    if not ended or not never_registered(standing):
+        return
+    latest = last_registered(stands, instance.pool)
+    if latest is None or latest <= instance.launched_at:
+        life.breakers[instance.pool] = failed(life.breakers.get(instance.pool), instance.launched_at, now)
 
 
 def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle) -> None:
@@ -229,7 +215,8 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
         first = memory.ghosts.get(runner.name)
         if first is None and not runner.busy and runner.labels in pools:
             # The machine ended itself before its runner was ever online: a launch that never registered.
-            _count_failure(life, pools[runner.labels], snapshot.now, snapshot.now)
+            pool = pools[runner.labels]
+            life.breakers[pool] = failed(life.breakers.get(pool), snapshot.now, snapshot.now)
         life.ghosts[runner.name] = first or snapshot.now
         _judge_ghost(snapshot.now - (first or snapshot.now), runner, life)
 

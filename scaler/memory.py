@@ -12,9 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.model import Breaker, Launch, Link, LinkState, Memory, Outcome, Result
+from scaler.breaker import counted
+from scaler.model import Breaker, Launch, Link, LinkState, Memory, Outcome, Reason, Result
 
-VERSION = 1
+VERSION = 2
 LIMIT = 4096
 GHOSTS = 30
 
@@ -41,9 +42,16 @@ def encode(memory: Memory) -> str:
                 "links": _packed(links),
                 "launches": {str(_minute(when)): count for when, count in memory.launches.items()},
                 "breakers": {
-                    pool: [b.failures, _minute(b.since), _minute(b.opened_at) if b.opened_at else None]
+                    pool: [
+                        b.failures,
+                        _minute(b.since),
+                        _minute(b.opened_at) if b.opened_at else None,
+                        b.launched,
+                        b.job,
+                    ]
                     for pool, b in memory.breakers.items()
                 },
+                "proven": {key: _minute(when) for key, when in memory.proven.items()},
                 "ghosts": {name: _minute(when) for name, when in ghosts},
             },
             separators=(",", ":"),
@@ -89,10 +97,13 @@ def decode(text: str | None) -> Memory:
             links=_unpacked(state["links"]),
             launches={_when(minute): int(count) for minute, count in state["launches"].items()},
             breakers={
-                pool: Breaker(int(failures), _when(since), None if opened is None else _when(opened))
-                for pool, (failures, since, opened) in state["breakers"].items()
+                pool: Breaker(
+                    int(failures), _when(since), None if opened is None else _when(opened), int(launched), job
+                )
+                for pool, (failures, since, opened, launched, job) in state["breakers"].items()
             },
             ghosts={name: _when(minute) for name, minute in state["ghosts"].items()},
+            proven={key: _when(minute) for key, minute in state["proven"].items()},
         )
     except StateError:
         raise
@@ -107,12 +118,13 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     A link that is taken keeps the time of its first refusal, or its slot would never be free again. Launches of more
     than an hour ago are forgotten when one is added: a tick that does nothing leaves the memory as it is.
     """
-    links, launches = dict(memory.links), dict(memory.launches)
+    links, launches, breakers = dict(memory.links), dict(memory.launches), dict(memory.breakers)
     minute = _when(_minute(now))
     for outcome in outcomes:
-        if not isinstance(outcome.command, Launch) or outcome.link is None:
+        command = outcome.command
+        if not isinstance(command, Launch) or outcome.link is None:
             continue
-        slot = f"{outcome.command.pool}/{outcome.command.slot}"
+        slot = f"{command.pool}/{command.slot}"
         known = links.get(slot)
         state = LinkState.USED
         if outcome.spent:
@@ -122,9 +134,11 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
         again = known is not None and known.k == outcome.link and known.state is state is LinkState.TAKEN
         links[slot] = Link(outcome.link, known.used_at if known is not None and again else now, state)
         if outcome.instance_id and outcome.result is not Result.TAKEN:
-            launches = {when: count for when, count in launches.items() if now - when < timedelta(hours=1)}
+            launches = {when: count for when, count in launches.items() if now - when < timedelta(minutes=61)}
             launches[minute] = launches.get(minute, 0) + 1
-    return replace(memory, links=links, launches=launches)
+            if command.reason is not Reason.ASKED:  # a person who asks sees for himself what comes of it
+                breakers[command.pool] = counted(breakers.get(command.pool), command.job, now)
+    return replace(memory, links=links, launches=launches, breakers=breakers)
 
 
 def _minute(when: datetime, *, up: bool = False) -> int:

@@ -224,15 +224,18 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """
-    Launches of a pool in a row that never registered.
+    Launches of a pool in a row of which none is known to have registered, and how many are known to have failed.
 
     `since` is when the first of them was launched (a registration of anything launched later closes the
-    breaker), `opened_at` when the pool was stopped.
+    breaker), `opened_at` when the pool was stopped, `job` what they were launched for (`acme/api#7`): while
+    it waits, and nothing of the pool lives, they came to nothing.
     """
 
     failures: int
     since: datetime
     opened_at: datetime | None = None
+    launched: int = 0
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +245,15 @@ class Memory:
 
     A hint: it may be stale or lost without breaking a promise. `links` is keyed by `pool/slot`,
     `breakers` by pool; `launches` counts those of the last hour by their minute; `ghosts` says when a
-    runner was first seen without an instance, since a ghost has no tags to carry that.
+    runner was first seen without an instance, since a ghost has no tags to carry that; `proven` says by pool
+    and launch template when a runner was last seen registered.
     """
 
     links: Mapping[str, Link] = field(default_factory=dict)
     launches: Mapping[datetime, int] = field(default_factory=dict)
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     ghosts: Mapping[str, datetime] = field(default_factory=dict)
+    proven: Mapping[str, datetime] = field(default_factory=dict)
 
 
 # --- what is decided ---------------------------------------------------------------------------
@@ -265,6 +270,7 @@ class Reason(StrEnum):
     FLEET_FULL = "fleet at max"
     BUDGET_SPENT = "launch budget spent"
     BREAKER_OPEN = "breaker open"
+    UNPROVEN = "first runner awaited"
     NO_POOL = "no pool"
     HOSTED = "GitHub-hosted"
     PUBLIC = "public repository"
@@ -303,9 +309,10 @@ class Launch:
     """
     Fill one slot: one CreateFleet call per market under the slot's next links, then hand over.
 
-    `scope` is no launch parameter (D3): it says to whom the new instance is handed. `hinted` says that the
-    memory knew the slot's last link (without that the links ahead may be spent), `asked_before` that `link` is
-    that one, so that EC2's answer may be an instance that others have long since handed over.
+    `scope` and `job` are no launch parameters (D3): they say to whom the new instance is handed, and for which
+    job (`acme/api#7`) it is made, if for one. `hinted` says that the memory knew the slot's last link (without
+    that the links ahead may be spent), `asked_before` that `link` is that one, so that EC2's answer may be an
+    instance that others have long since handed over.
     """
 
     pool: str
@@ -317,6 +324,7 @@ class Launch:
     scope: Scope
     reason: Reason
     sentence: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -634,5 +642,5 @@ class Cloud(Protocol):
     def load_state(self) -> str | None:
         """The fleet's state parameter, or None."""
 
-    def save_state(self, value: str) -> None:
-        """Overwrite the fleet's state parameter."""
+    def save_state(self, value: str, *, always: bool = False) -> None:
+        """Overwrite the fleet's state parameter, if the value is new or `always`."""

@@ -28,6 +28,7 @@ WORK = frozenset(
         Reason.FLEET_FULL,
         Reason.BUDGET_SPENT,
         Reason.BREAKER_OPEN,
+        Reason.UNPROVEN,
         Reason.SUPPLY_UNSEEN,
     }
 )

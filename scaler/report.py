@@ -27,6 +27,7 @@ URGENCY = (
     Reason.POOL_FULL,
     Reason.FLEET_FULL,
     Reason.BUDGET_SPENT,
+    Reason.UNPROVEN,
     Reason.SUPPLY_UNSEEN,
     Reason.UNKNOWN,
 )

@@ -7,22 +7,21 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+from scaler.breaker import allowance, breaker_sentence, is_open
 from scaler.config import Config, Pool
-from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot
+from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot, View
 
 LAUNCHES_PER_TICK = 100
 LAUNCHES_PER_HOUR_AND_SLOT = 20
 """The hour's budget of the fleet is this many times max_runners: a job every three minutes in every slot."""
-BREAKER_FAILURES = 3
-BREAKER_PAUSE = timedelta(minutes=30)
 LINKS_PER_DAY = 10_000
 
 
 class Room:
     """What may still be launched in this tick: free slots, the fleet's cap, the budgets, the breakers."""
 
-    def __init__(self, config: Config, snapshot: Snapshot, memory: Memory) -> None:
-        """Count what is alive; every `take` is counted on top."""
+    def __init__(self, config: Config, snapshot: Snapshot, memory: Memory, *, by_hand: bool = False) -> None:
+        """Count what is alive; every `take` is counted on top. Who asks `by_hand` need not wait for a first runner."""
         self._snapshot = snapshot
         self._memory = memory
         self._config = config
@@ -31,12 +30,20 @@ class Room:
         self._taken: Counter[str] = Counter()
         self._tick = LAUNCHES_PER_TICK
         self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - launched_within_an_hour(memory, snapshot.now)
-        self._on_trial = {pool.name: _on_trial(pool, snapshot, memory) for pool in config.pools}
+        self._allowance = {
+            pool.name: allowance(pool, snapshot, memory)
+            for pool in config.pools
+            if not by_hand or is_open(pool.name, memory)
+        }
 
     def refusal(self, pool: Pool) -> tuple[Reason, str] | None:
         """Why nothing more can be launched in a pool, or None."""
-        trial = self._on_trial[pool.name]
-        if trial is not None and trial <= 0:
+        if any(unseen.view is View.STATE and unseen.denied for unseen in self._snapshot.unseen):
+            return Reason.SUPPLY_UNSEEN, (
+                "the fleet's state may not be read, and without it neither budget nor breaker holds; nothing is launched"
+            )
+        left = self._allowance.get(pool.name, 1)
+        if left <= 0 and is_open(pool.name, self._memory):
             return Reason.BREAKER_OPEN, breaker_sentence(pool.name, self._memory)
         if not self._free[pool.name]:
             alive = sum(instance.pool == pool.name for instance in self._snapshot.instances)
@@ -51,21 +58,23 @@ class Room:
             return Reason.BUDGET_SPENT, (
                 f"the hour's launch budget of the fleet is spent ({LAUNCHES_PER_HOUR_AND_SLOT} for each of max_runners)"
             )
+        if left <= 0:
+            return Reason.UNPROVEN, f"no runner of pool {pool.name} was seen yet; more are launched when one is online"
         return None
 
-    def take(self, pool: Pool, scope: Scope, reason: Reason, sentence: str) -> Launch:
+    def take(self, pool: Pool, scope: Scope, reason: Reason, sentence: str, job: str = "") -> Launch:
         """The launch into the pool's next free slot. Ask `refusal` first."""
         slot = self._free[pool.name].pop(0)
         self._taken[pool.name] += 1
         self._fleet -= 1
         self._tick -= 1
         self._hour -= 1
-        trial = self._on_trial[pool.name]
-        self._on_trial[pool.name] = None if trial is None else trial - 1
+        if pool.name in self._allowance:
+            self._allowance[pool.name] -= 1
         link = next_link(pool, slot, self._snapshot.now, self._memory)
         known = self._memory.links.get(f"{pool.name}/{slot}")
         again = known is not None and known.k == link
-        return Launch(pool.name, slot, link, known is not None, again, pool.markets, scope, reason, sentence)
+        return Launch(pool.name, slot, link, known is not None, again, pool.markets, scope, reason, sentence, job)
 
 
 def _count(alive: int, launching: int, most: int) -> str:
@@ -101,25 +110,7 @@ def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
     return link.k if recent and link.state is not LinkState.SPENT else link.k + 1
 
 
-def _on_trial(pool: Pool, snapshot: Snapshot, memory: Memory) -> int | None:
-    """How many launches an open breaker still lets through: 0, one to try after a pause, or None for no limit."""
-    breaker = memory.breakers.get(pool.name)
-    if breaker is None or breaker.opened_at is None:
-        return None
-    if snapshot.now - breaker.opened_at < BREAKER_PAUSE:
-        return 0
-    return 0 if any(i.pool == pool.name and i.launched_at > breaker.opened_at for i in snapshot.instances) else 1
-
-
-def breaker_sentence(pool: str, memory: Memory) -> str:
-    """What the breaker says to people."""
-    breaker = memory.breakers[pool]
-    return (
-        f"pool {pool} is stopped: {breaker.failures} launches in a row never registered a runner; "
-        f"one is tried every {BREAKER_PAUSE.seconds // 60} minutes; look at the console output of an instance"
-    )
-
-
 def launched_within_an_hour(memory: Memory, now: datetime) -> int:
     """How many launches the fleet's ticks remember of the last hour."""
-    return sum(count for minute, count in memory.launches.items() if now - minute < timedelta(hours=1))
+    # One is kept as its whole minute, which began up to a minute before it.
+    return sum(count for minute, count in memory.launches.items() if now - minute < timedelta(minutes=61))

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from scaler.config import Config, Pool, Registration
 from scaler.model import Instance, InstanceState, Job, JobStatus, Reason, Runner, Snapshot, Terminate, View
 
+SETTLED = timedelta(minutes=5)
+"""AWS lists are eventually consistent: younger things may be missing from one."""
+
 
 class Limits(NamedTuple):
     """The times that bound an instance's life."""

@@ -277,7 +277,7 @@ IN_THE_SANDBOX = {
         "test_bad_answers.py::test_credentials_that_aws_refuses_are_told_how_to_mend",
         "test_degraded.py::test_a_role_that_does_not_trust_the_workflow_gives_exit_3_and_the_lines_to_paste",
     ],
-    47: ["test_degraded.py::test_a_denied_put_ends_in_exit_3_and_no_second_launch"],
+    47: ["test_degraded.py::test_a_denied_put_ends_in_exit_3_and_no_launch_at_all"],
     48: [
         "test_degraded.py::test_what_could_not_be_seen_whole_is_left_alone",
         "test_bad_answers.py::test_a_row_that_cannot_be_read_makes_its_list_unseen",

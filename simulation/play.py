@@ -187,7 +187,10 @@ class Play:
         """Somebody removes a runner in GitHub's settings."""
         ours = [r for r in self.simulation.github.registered() if r.name.startswith(self.simulation.prefix)]
         if ours:
-            self.simulation.github.remove_runner(sorted(r.id for r in ours)[which % len(ours)])
+            runner = sorted(ours, key=lambda runner: runner.id)[which % len(ours)]
+            # What it runs has no runner that names it any more: whatever becomes of that is this person's doing.
+            self.simulation.oracle.forced.add(runner.name.removeprefix(self.simulation.prefix))
+            self.simulation.github.remove_runner(runner.id)
 
     def github_fails(self, kind: str, where: str, times: int) -> None:
         """GitHub fails or lies."""

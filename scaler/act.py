@@ -90,7 +90,6 @@ class Actor:
         self._cloud = cloud
         self._mask = mask
         self._launchers = launchers
-        self._late: Callable[[], bool] = lambda: False
 
     def act(self, plan: Plan, snapshot: Snapshot, late: Callable[[], bool]) -> Acted:
         """
@@ -98,7 +97,6 @@ class Actor:
 
         With `late` true no new command is begun: the process is to stop, or the plan has grown old.
         """
-        self._late = late
         outcomes: list[Outcome] = []
         launches = [command for command in plan.commands if isinstance(command, Launch)]
         pending = list(plan.commands)
@@ -106,7 +104,7 @@ class Actor:
             command = pending.pop(0)
             if isinstance(command, Launch):
                 pending = [c for c in pending if not isinstance(c, Launch)]
-                outcomes += self._launch_all(launches, plan.memory, snapshot)
+                outcomes += self._launch_all(launches, plan.memory, snapshot, late)
             elif late():
                 outcomes.append(Outcome(command, Result.SKIPPED, LATE))
             else:
@@ -187,7 +185,9 @@ class Actor:
             return error if isinstance(error, Denied) else None
         return None
 
-    def _launch_all(self, launches: Sequence[Launch], memory: Memory, snapshot: Snapshot) -> list[Outcome]:
+    def _launch_all(
+        self, launches: Sequence[Launch], memory: Memory, snapshot: Snapshot, late: Callable[[], bool]
+    ) -> list[Outcome]:
         """
         Fill all slots, verify that what EC2 answered is alive, then hand over.
 
@@ -200,7 +200,8 @@ class Actor:
         pending = {number: _Attempt(command, command.link) for number, command in enumerate(launches)}
         while pending:
             with ThreadPoolExecutor(self._launchers) as pool:
-                steps = dict(zip(pending, pool.map(self._step, pending.values()), strict=True))
+                taken = pool.map(lambda attempt: self._step(attempt, late), pending.values())
+                steps = dict(zip(pending, taken, strict=True))
             found = self._look(tuple(step for step in steps.values() if isinstance(step, str)))
             for number, step in steps.items():
                 attempt = pending.pop(number)
@@ -214,10 +215,10 @@ class Actor:
                     settled[number] = self._introduce(attempt, step, found.get(step), snapshot.runner_prefix)
         return [settled[number] for number in sorted(settled)]
 
-    def _step(self, attempt: _Attempt) -> _Attempt | Outcome | str:
+    def _step(self, attempt: _Attempt, late: Callable[[], bool]) -> _Attempt | Outcome | str:
         """One launch call: an instance id, an outcome, or how to go on."""
         command, calls = attempt.command, attempt.calls + 1
-        if self._late():
+        if late():
             return _on_the_way(attempt, LATE)
         if calls > MAX_CALLS_PER_SLOT:
             return _on_the_way(attempt, f"{MAX_CALLS_PER_SLOT} links of the slot were spent; the next tick goes on")

@@ -49,10 +49,8 @@ def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, 
     if (refused := may_not_serve(config, snapshot, job.repository)) is not None:
         return refused
     if snapshot.served is not None and job.repository.lower() not in snapshot.served:
-        return (
-            Reason.GROUP,
-            f'runner group "{config.runner_group}" does not serve {job.repository}; add it to the group',
-        )
+        group = config.runner_group or "Default"
+        return Reason.GROUP, f'runner group "{group}" does not serve {job.repository}; add it to the group'
     created = _born(snapshot, job.created_at)
     if created is not None and snapshot.now - created > MAX_QUEUE_AGE:
         return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"

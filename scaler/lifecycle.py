@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from scaler.breaker import failed, last_registered
 from scaler.config import Config
@@ -143,6 +143,7 @@ def _judge_busy(standing: Standing) -> _Judgement:
 
 def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool) -> _Judgement:
     instance, runner = standing.instance, standing.runner
+    assert runner is not None  # noqa: S101 - one that is idle is a runner's
     commands: list[Command] = []
     if instance.draining_since is not None:
         # A tick died between the tag and the DELETE, or GitHub refused: the runner is still ours to use.
@@ -151,8 +152,7 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
         commands.append(_tag(standing, "idle-since", _stamp(snapshot.now), Reason.IDLE, "seen idle for the first time"))
         return Reason.IDLE, "idle since this tick", commands
     idle = snapshot.now - instance.idle_since
-    labels = runner.labels if runner else frozenset()
-    if any(scope == standing.scope and wanted <= labels for scope, wanted in demand.wanted):
+    if any(scope == standing.scope and wanted <= runner.labels for scope, wanted in demand.wanted):
         return Reason.WANTED, f"idle for {passed(idle)}; a queued job could still be given to it", commands
     if kept:
         return Reason.MIN_IDLE, f"idle for {passed(idle)}; kept by min_idle", commands
@@ -161,10 +161,10 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
     limit = min(STARVED_IDLE, idle_timeout) if others_starve else idle_timeout
     if idle < limit or not snapshot.deep:
         return Reason.IDLE, f"idle for {passed(idle)} of {show(limit)}", commands
-    if not snapshot.sees(View.GROUP, standing.scope or ""):
+    if not snapshot.sees(View.GROUP, runner.scope):
         sentence = "its runner group serves repositories that config.yaml does not name: nothing is scaled down"
         return Reason.UNKNOWN, sentence, commands
-    if runner is None or commands:
+    if commands:
         return Reason.IDLE, f"idle for {passed(idle)}", commands
     why = "and another scope's job waits for the full pool" if others_starve else "and no queued job could use it"
     sentence = f"idle for {passed(idle)}, in two complete observations, {why}"
@@ -270,4 +270,4 @@ def _tag(standing: Standing, key: str, value: str | None, reason: Reason, senten
 
 
 def _stamp(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -105,7 +105,7 @@ def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
     """
     link = memory.links.get(f"{pool.name}/{slot}")
     if link is None:
-        return (now.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
+        return (now - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
     recent = now - link.used_at < pool.boot_timeout
     return link.k if recent and link.state is not LinkState.SPENT else link.k + 1
 

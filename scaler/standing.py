@@ -114,7 +114,7 @@ def sees_scope(config: Config, snapshot: Snapshot, scope: str | None) -> bool:
     if scope is not None:
         # An instance may bear a scope that config.yaml names no more; it was looked at all the same.
         scopes.add(scope)
-        repositories |= {scope} if "/" in scope else set()
+        repositories.add(scope)
     if not snapshot.sees(View.CLOCK):
         return False
     return all(snapshot.sees(View.RUNNERS, s) for s in scopes) and all(

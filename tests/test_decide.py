@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scaler.config import Config, Registration
+from scaler.config import Config, RegisterAt, Registration
 from scaler.decide import decide
 from scaler.model import (
     Breaker,
@@ -27,6 +27,8 @@ from scaler.model import (
     Up,
     View,
 )
+from scaler.schedule import Schedule
+from scaler.standing import is_ours
 from tests.worlds import (
     API,
     NOW,
@@ -75,6 +77,9 @@ def case(rule: str, snapshot: Snapshot, *expected: str, config: Config = CONFIG,
 
 
 HELD: Any = {"hold": True}
+SEEN = Memory(ghosts={PREFIX + "i-9": NOW - span("1m")})
+WORKING_HOURS, AT_NIGHT = ((Schedule(f"0 {hour} * * *", "UTC", span("8h"), 1),) for hour in (8, 22))
+ORGANIZATION = config(register_at=RegisterAt.ORGANIZATION, organization="acme")
 DEMAND = [
     case("nothing queued, nothing done", world()),
     case("a queued job is launched for", world(job()), "launch amd64/0 acme/api"),
@@ -86,6 +91,11 @@ DEMAND = [
     case("a GitHub-hosted job is not ours", world(job(labels="ubuntu-latest"))),
     case("a job without labels fits no pool", world(job(labels=""))),
     case("a job of a repository outside the config is no demand", world(job(repository="acme/other"))),
+    case(
+        "a job of a repository outside the config hides no other",
+        world(job(repository="acme/other"), job(2)),
+        "launch amd64/0 acme/api",
+    ),
     case("a public repository is refused", world(job(), public=frozenset({API}))),
     case(
         "a public repository is served when allowed",
@@ -150,6 +160,10 @@ SUPPLY = [
         world(job(1, labels="self-hosted arm64", age="9m"), job(2, age="1m"), idle(since="1m")),
         "launch arm64/0 acme/api",
     ),
+    case(
+        "of two records of one name the one that is online is the runner",
+        world(job(), idle(since="1m"), runner("i-1", online=False, number=8)),
+    ),
     case("an offline ghost is no supply", world(job(), ghost()), "launch amd64/0 acme/api"),
     case("an instance without a scope yet serves any", world(job(repository=WEB), booting(scope=None, age="10s"))),
     case(
@@ -203,6 +217,16 @@ CAPS = [
         config=config(pool(max=2)),
     ),
     case(
+        "the turn of a repository comes again after every other's",
+        world(job(1, age="9m"), job(2, age="8m"), job(3, age="7m"), jobs(2, start=4, repository=WEB)),
+        *(f"launch amd64/{slot} {scope}" for slot, scope in enumerate((API, WEB, API, WEB))),
+    ),
+    case(
+        "instances without slots fill a pool",
+        world(job(), booting(scope=WEB, slot=None), booting("i-2", scope=WEB, slot=None)),
+        config=config(pool(max=2)),
+    ),
+    case(
         "the hour's budget bounds launches",
         world(job()),
         config=config(max_runners=4),
@@ -232,6 +256,30 @@ CAPS = [
         world(job()),
         "launch amd64/1 acme/api",
         memory=Memory(links={"amd64/0": Link(7, NOW - span("1m"), LinkState.TAKEN)}),
+    ),
+    case(
+        "a slot that another launch held for boot_timeout is as free as any",
+        world(job()),
+        "launch amd64/0 acme/api",
+        memory=Memory(links={"amd64/0": Link(7, NOW - span("10m"), LinkState.TAKEN)}),
+    ),
+    case(
+        "min_idle of a full pool keeps no other from its own",
+        world(),
+        *("launch amd64/0 acme/api", "launch arm64/0 acme/api", "launch arm64/1 acme/web"),
+        config=config(pool(min_idle=1, max=1), pool("arm64", min_idle=1)),
+    ),
+    case(
+        "min_idle by schedule is kept ready in its hours",
+        world(idle(since="1h")),
+        "launch amd64/1 acme/web",
+        config=config(pool(min_idle=WORKING_HOURS)),
+    ),
+    case(
+        "min_idle by schedule keeps nothing outside its hours",
+        world(idle(since="1h")),
+        "drain i-1",
+        config=config(pool(min_idle=AT_NIGHT)),
     ),
     case(
         "min_idle is topped up per scope",
@@ -265,6 +313,25 @@ DOWN = [
     ),
     case("a GitHub-hosted job keeps no runner", world(idle(since="5m"), job(labels="ubuntu-latest")), "drain i-1"),
     case("an idle runner that a queued job could use is kept", world(idle(since="1h"), job())),
+    case(
+        "an idle runner whose labels are just those of a queued job is kept",
+        world(idle(since="1h"), job(labels="self-hosted linux x64")),
+    ),
+    case(
+        "a full pool drains nobody of its own scope early",
+        world(job(labels="self-hosted linux x64"), idle(since="4m", labels="self-hosted linux")),
+        config=config(pool(max=1)),
+    ),
+    case(
+        "a full pool drains nobody of another pool early",
+        world(job(repository=WEB, labels="arm64"), booting("i-9", pool="arm64"), idle(since="4m")),
+        config=config(pool(), pool("arm64", max=1)),
+    ),
+    case(
+        "a full fleet drains nobody early",
+        world(job(repository=WEB), idle(since="4m")),
+        config=config(max_runners=1),
+    ),
     case(
         "min_idle keeps the runner that became idle last",
         world(idle("i-1", since="1h"), idle("i-2", since="20m", slot=1), idle("i-3", since="1h", scope=WEB, slot=2)),
@@ -373,10 +440,41 @@ RECONCILE = [
         f"deregister {PREFIX}i-9",
         memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1m")}),
     ),
+    case(
+        "a runner that a job names is no ghost",
+        world(ghost(), job(labels="gpu", status=JobStatus.IN_PROGRESS, runner_name=PREFIX + "i-9")),
+        memory=SEEN,
+    ),
+    case(
+        "a runner that a waiting job names is one all the same",
+        world(ghost(), job(labels="gpu", status=JobStatus.WAITING, runner_name=PREFIX + "i-9")),
+        f"deregister {PREFIX}i-9",
+        memory=SEEN,
+    ),
+    case(
+        "a runner that is none of ours hides no ghost",
+        world(runner("macbook", online=False), ghost()),
+        f"deregister {PREFIX}i-9",
+        memory=SEEN,
+    ),
     case("an offline runner whose instance lives is no ghost", world(ghost("i-1"), instance("i-1"))),
     case(
         "a parameter without its instance is swept after five minutes",
         world(parameter(age="5m")),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
+    case(
+        "a parameter that is left hides none that is not",
+        world(parameter("i-2", age="4m"), parameter(age="5m")),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
+    case(
+        "a parameter of an instance that registered just now is left to it",
+        world(idle(since="1m"), parameter(age="59s")),
+    ),
+    case(
+        "a parameter of an instance that registered is swept after a minute",
+        world(idle(since="1m"), parameter(age="1m")),
         "deleteparameter /runner-scaler/main/i-1",
     ),
     case("a parameter whose instance may not be listed yet is left", world(parameter(age="4m"))),
@@ -406,6 +504,21 @@ UNSEEN = [
         "the queue of a repository outside the config unseen: nothing is drained there",
         world(idle(since="1h", scope="acme/old"), unseen(View.QUEUE, "acme/old")),
     ),
+    case(
+        "the runners of a repository outside the config unseen: nothing is drained there",
+        world(idle(since="1h", scope="acme/old"), unseen(View.RUNNERS, "acme/old")),
+    ),
+    case(
+        "an organization's runners are drained when all its queues were seen",
+        world(idle(since="1h", scope="acme")),
+        "drain i-1",
+        config=ORGANIZATION,
+    ),
+    case(
+        "a queue of an organization unseen: none of its runners is drained",
+        world(idle(since="1h", scope="acme"), unseen(View.QUEUE, API)),
+        config=ORGANIZATION,
+    ),
     case("clocks apart: no parameter is swept", world(parameter(age="1h"), unseen(View.CLOCK))),
     case("a shallow look drains nothing", world(SURPLUS, deep=False)),
     case("a shallow look ends no orphan", world(instance(age="1h", draining_since=NOW - span("1h")), deep=False)),
@@ -431,6 +544,17 @@ UNSEEN = [
         config=config(pool(min_idle=1)),
     ),
     case("instances unseen: nothing is launched", world(job(), unseen(View.INSTANCES))),
+    case(
+        "instances unseen: min_idle launches nothing",
+        world(unseen(View.INSTANCES)),
+        config=config(pool(min_idle=1)),
+    ),
+    case(
+        "a ghost in a scope that was not seen hides no other",
+        world(ghost("i-8", scope=WEB), ghost(), unseen(View.RUNNERS, WEB)),
+        f"deregister {PREFIX}i-9",
+        memory=Memory(ghosts={PREFIX + name: NOW - span("1h") for name in ("i-8", "i-9")}),
+    ),
     case(
         "instances unseen: no ghost is deregistered",
         world(ghost(), unseen(View.INSTANCES)),
@@ -529,8 +653,19 @@ def test_a_jit_runner_that_was_never_online_counts_when_its_machine_ended_itself
 
 
 def test_failures_hours_apart_are_no_row() -> None:
-    memory = Memory(breakers={"amd64": Breaker(2, NOW - span("4h"))})
+    memory = Memory(breakers={"amd64": Breaker(2, NOW - span("3h"))})
+    assert decide(CONFIG, world(ghost()), memory).memory.breakers["amd64"].failures == 3
+    memory = Memory(breakers={"amd64": Breaker(2, NOW - span("181m"))})
     assert decide(CONFIG, world(ghost()), memory).memory.breakers == {"amd64": Breaker(1, NOW, None)}
+
+
+def test_an_orphan_is_no_failure_before_it_is_ended() -> None:
+    assert decide(CONFIG, world(booting(age="20m")), Memory()).memory.breakers == {}
+
+
+def test_a_row_of_failures_began_with_the_oldest_launch() -> None:
+    orphans = [booting(f"i-{n}", slot=n, age=f"{20 - n}m", draining_since=NOW - span("5m")) for n in range(3)]
+    assert decide(CONFIG, world(*orphans), Memory()).memory.breakers == {"amd64": Breaker(3, NOW - span("20m"), NOW)}
 
 
 def test_a_jit_instance_whose_runner_came_and_went_is_no_failure() -> None:
@@ -602,6 +737,35 @@ BY_HAND = [
 @pytest.mark.parametrize(("config", "snapshot", "memory", "expected"), BY_HAND)
 def test_by_hand(config: Config, snapshot: Snapshot, memory: Memory, expected: list[str]) -> None:
     assert expected == brief(decide(config, snapshot, memory))
+
+
+def test_up_for_a_pool_that_is_not_there_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ValueError, match="no pool old"):
+        decide(CONFIG, world(asked=(Up("old", API, 1),)), Memory())
+
+
+def test_what_is_done_by_hand_leaves_the_memory_as_it_is() -> None:
+    memory = Memory(ghosts={PREFIX + "i-9": NOW})
+    assert decide(CONFIG, world(asked=(Down("i-1"),)), memory).memory == memory
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        (PREFIX + "i-0123456789abcdef", True),
+        (PREFIX + "i-9", True),
+        (PREFIX + "i-9z", False),
+        (PREFIX + "i-z9", False),
+        (PREFIX + "i-X", False),
+        (PREFIX + "macbook", False),
+        (PREFIX + "ab99", False),
+        ("other-i-9", False),
+        ("i-9", False),
+        ("ab99", False),
+    ],
+)
+def test_a_runner_is_ours_by_our_prefix_and_an_instance_id_alone(name: str, *, ours: bool) -> None:
+    assert is_ours(world(), name) is ours
 
 
 def test_the_same_world_gives_the_same_plan() -> None:

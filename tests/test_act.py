@@ -12,6 +12,7 @@ import pytest
 
 from scaler.act import LATE, MAX_CALLS_PER_SLOT, Acted, Actor
 from scaler.aws_api import AwsApi
+from scaler.memory import decode
 from scaler.model import (
     Command,
     DeleteParameter,
@@ -20,6 +21,7 @@ from scaler.model import (
     HandOver,
     Launch,
     Market,
+    Memory,
     Outcome,
     Plan,
     Reason,
@@ -70,6 +72,7 @@ class Bench:
         cloud = AwsApi(sim.config, cast("boto3.Session", DirectSession(sim.aws, tap)), clock)
         github = DirectGitHub(sim.server, tap, clock)
         actor = Actor(sim.config, github, cloud, mask=self._mask, launchers=1)
+        cloud.load_state()
         acted = actor.act(Plan(commands), Snapshot(sim.clock.now(), sim.prefix, unseen=unseen), late)
         self.effects = tap.effects
         return acted
@@ -556,6 +559,13 @@ def test_who_may_not_write_the_state_launches_nothing(bench: Bench) -> None:
     assert bench.effects == [PUT, PUT]
 
 
+def test_who_may_no_longer_write_the_state_launches_nothing_though_it_has_not_changed(bench: Bench) -> None:
+    bench.act(unseen=())
+    bench.sim.aws.fail(PUT, code="AccessDeniedException", message="not you", status=400, times=None)
+    acted = bench.act(launch(), unseen=())
+    assert [outcome.result for outcome in acted.outcomes] == [Result.DENIED]
+
+
 def test_a_state_that_could_not_be_written_for_once_stops_no_launch(bench: Bench) -> None:
     bench.sim.aws.fail(PUT, code="InternalError", status=400)
     acted = bench.act(launch(), unseen=())
@@ -572,3 +582,4 @@ def test_a_memory_that_cannot_be_kept_is_told(bench: Bench, denied: bool) -> Non
     assert unseen.why.startswith("could not be kept: AWS: ssm:PutParameter")
     assert acted.outcomes[0].result is Result.DONE
     assert acted.memory.links["amd64/0"].k == 5
+    assert decode(bench.sim.aws.ssm.parameters["/runner-scaler/main/state"].value) == Memory()

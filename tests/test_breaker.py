@@ -233,7 +233,7 @@ def test_no_tick_launches_more_than_its_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "age", "launched"), [(79, "10m", 1), (80, "10m", 0), (80, "60m", 0), (80, "61m", 2)]
+    ("before", "age", "launched"), [(78, "10m", 2), (79, "10m", 1), (80, "10m", 0), (80, "60m", 0), (80, "61m", 2)]
 )
 def test_the_hours_budget_holds_to_the_last_launch(before: int, age: str, launched: int) -> None:
     """A launch is kept by its whole minute: one of 9:00:59 is an hour old at 10:00:59, not at 10:00."""

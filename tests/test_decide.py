@@ -345,6 +345,11 @@ DOWN = [
         "tag i-1 idle-since=",
     ),
     case(
+        "a runner that a waiting job names is not busy for that",
+        world(idle(since="5m"), job(labels="gpu", status=JobStatus.WAITING, runner_name=PREFIX + "i-1")),
+        "drain i-1",
+    ),
+    case(
         "taking a job clears idle-since",
         world(both(instance(idle_since=NOW - span("1m")), runner("i-1", busy=True))),
         "tag i-1 idle-since=",
@@ -657,6 +662,17 @@ def test_failures_hours_apart_are_no_row() -> None:
     assert decide(CONFIG, world(ghost()), memory).memory.breakers["amd64"].failures == 3
     memory = Memory(breakers={"amd64": Breaker(2, NOW - span("181m"))})
     assert decide(CONFIG, world(ghost()), memory).memory.breakers == {"amd64": Breaker(1, NOW, None)}
+
+
+@pytest.mark.parametrize(("age", "failures"), [("19m", None), ("20m", 1), ("21m", 1)])
+@pytest.mark.parametrize("name", ["amd64", "old"])
+def test_an_orphan_is_no_failure_when_one_that_was_launched_later_registered(
+    name: str, age: str, failures: int | None
+) -> None:
+    """An image that serves some machines is not to blame for one that hangs."""
+    orphan = booting(age="20m", pool=name, draining_since=NOW - span("5m"))
+    breakers = decide(CONFIG, world(orphan, working("i-2", age=age, slot=1, pool=name)), Memory()).memory.breakers
+    assert {key: breaker.failures for key, breaker in breakers.items()} == ({name: failures} if failures else {})
 
 
 def test_an_orphan_is_no_failure_before_it_is_ended() -> None:

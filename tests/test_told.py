@@ -125,6 +125,7 @@ JOBS = [
     row("the breaker is open", world(job()), memory=stopped_breaker("5m")),
     row("the breaker's trial is out", world(jobs(2)), memory=stopped_breaker("30m")),
     row("the hour's budget is spent", world(job()), memory=Memory(launches={NOW - span("59m"): 800})),
+    row("the state may not be read", world(job(), unseen(View.STATE, denied=True))),
     row("blind", world(jobs(2), unseen(View.INSTANCES))),
     row("ready for min_idle", world(), config=config(pool(min_idle=1), repositories=(API,))),
 ]

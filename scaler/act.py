@@ -112,7 +112,8 @@ class Actor:
         return self._keep(plan.memory, tuple(outcomes), snapshot)
 
     def _keep(self, memory: Memory, outcomes: tuple[Outcome, ...], snapshot: Snapshot) -> Acted:
-        memory = remember(memory, outcomes, snapshot.now)
+        # The time after the launches: a link must count as recent for no less than its instance may be unlisted.
+        memory = remember(memory, outcomes, self._github.now())
         if not snapshot.sees(View.STATE):
             # What could not be read is not overwritten: the other tick's links are worth more than ours alone.
             return Acted(outcomes, memory)
@@ -226,7 +227,8 @@ class Actor:
             answer = self._cloud.launch(command.pool, command.slot, attempt.link, command.markets[attempt.market])
         except ApiError as error:
             # Whether it launched is not known; the same link, asked again, will tell.
-            return replace(_failed(command, error), link=attempt.link)
+            spent = isinstance(error, Denied) and error.spent
+            return replace(_failed(command, error), link=attempt.link, spent=spent)
         return _next_step(attempt, answer)
 
     def _look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
@@ -314,6 +316,9 @@ def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | 
             market = attempt.market + 1
             said = f"{command.markets[attempt.market].value}: {answer.detail}"
             detail = attempt.detail if said in attempt.detail else "; ".join(filter(None, (attempt.detail, said)))
+            if not answer.spent:
+                # Another tick may launch under this very link yet: to go on to the next could fill the slot twice.
+                return _on_the_way(replace(attempt, detail=detail), "")
             if market < len(command.markets) or not command.hinted:
                 # An instant fleet that launched nothing leaves its token spent (runs-on#251), and answers so
                 # for ever. Without a hint this may be such an old answer: on, as far as the bound allows.
@@ -324,7 +329,8 @@ def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | 
         case LaunchKind.THROTTLED:
             return _on_the_way(attempt, answer.detail)
         case LaunchKind.REFUSED:
-            # Whether a refused call spends its token is not documented; a new link costs nothing.
+            if not answer.spent:
+                return replace(_on_the_way(attempt, answer.detail), result=Result.REFUSED)
             return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link, spent=True)
         case _:
             assert_never(answer.kind)

@@ -85,12 +85,12 @@ def answer_for(error: ClientError, pool: str, region: str) -> LaunchAnswer | Non
     if code in THROTTLES:
         return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches")
     if code in CAPACITY:
-        return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_capacity(code, said(error)))
+        return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_capacity(code, said(error)), spent=False)
     if code.startswith("InvalidLaunchTemplate"):
         mend = f"looked for in {region}; check pools.{pool}.launch_template and aws.region"
-        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)} ({mend})")
+        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)} ({mend})", spent=False)
     if code.startswith("Invalid") and code not in CREDENTIALS:
-        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)}")
+        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)}", spent=False)
     return None
 
 
@@ -99,7 +99,8 @@ def fleet_answer(errors: Sequence[Any]) -> LaunchAnswer:
     for row in errors:
         if row.get("ErrorCode") in DENIALS:
             # RunInstances, PassRole and CreateTags are asked for on our behalf, and refused within the answer.
-            raise Denied(f"AWS: ec2:CreateFleet: denied ({_short(str(row.get('ErrorMessage', '')))})", POLICY_REMEDY)
+            message = f"AWS: ec2:CreateFleet: denied ({_short(str(row.get('ErrorMessage', '')))})"
+            raise Denied(message, POLICY_REMEDY, spent=True)
     codes = list(dict.fromkeys(str(row.get("ErrorCode", "")) for row in errors))
     details = "; ".join(
         _capacity(code, next(str(r.get("ErrorMessage", "")) for r in errors if r.get("ErrorCode") == code))

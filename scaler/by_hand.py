@@ -24,7 +24,7 @@ from scaler.room import Room
 from scaler.standing import Phase, Standing, terminate
 
 
-def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up]) -> Plan:
+def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up], *, blind: str) -> Plan:
     """Launch what was asked for, as far as the caps allow; every runner asked for gets a verdict."""
     room = Room(config, snapshot, memory, by_hand=True)
     commands: list[Command] = []
@@ -36,7 +36,7 @@ def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[
         for number in range(1, ask.count + 1):
             name = f"{ask.pool} {number} of {ask.count}"
             refusal = room.refusal(pool)
-            refusal = _blind(snapshot, ask.scope) or may_not_serve(config, snapshot, ask.scope) or refusal
+            refusal = _blind(snapshot, ask.scope, blind) or may_not_serve(config, snapshot, ask.scope) or refusal
             if refusal is not None:
                 verdicts.append(_verdict(Subject.REQUEST, name, ask.scope, ask.pool, *refusal))
                 continue
@@ -47,9 +47,9 @@ def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[
     return Plan(tuple(commands), tuple(verdicts))
 
 
-def _blind(snapshot: Snapshot, scope: Scope) -> tuple[Reason, str] | None:
-    if not snapshot.sees(View.INSTANCES):
-        return Reason.SUPPLY_UNSEEN, "the instances could not be seen; nothing is launched blind"
+def _blind(snapshot: Snapshot, scope: Scope, blind: str) -> tuple[Reason, str] | None:
+    if blind:
+        return Reason.SUPPLY_UNSEEN, blind
     if not snapshot.sees(View.RUNNERS, scope):
         sentence = f"the runners of {scope} could not be seen, so none could be registered; nothing is launched"
         return Reason.SUPPLY_UNSEEN, sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from scaler.breaker import reconsidered
@@ -12,8 +13,8 @@ from scaler.config import Config
 from scaler.demand import Demand, may_not_serve, weigh
 from scaler.durations import passed
 from scaler.lifecycle import review, with_lifecycle
-from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up, View
-from scaler.room import Room
+from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up
+from scaler.room import Room, first_link, why_blind
 from scaler.standing import Phase, Standing, standings
 
 HAND_OVER_GRACE = timedelta(seconds=30)
@@ -25,7 +26,7 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
     Choose what to launch, hand over, tag, drain, deregister, terminate and sweep. Nothing is read or changed here.
 
     1.  What was not seen whole is unknown. Nothing there is drained, deregistered, terminated or swept; an
-        instance there may serve a job; with the instances themselves unseen, or the fleet's state forbidden,
+        instance there may serve a job; with the instances unseen, or the fleet's state unread or forbidden,
         nothing is launched.
     2.  An instance with a hold tag is never ended, whatever else is true of it.
     3.  Demand is queued jobs. A job fits a pool that carries all of its labels; the pool with the fewest
@@ -54,14 +55,15 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
     With `snapshot.asked`, the plan is what was asked by hand, under the same caps, and nothing else.
     """
     stands = standings(config, snapshot)
+    blind = why_blind(snapshot, memory)
+    memory = replace(memory, start=first_link(memory, snapshot.now))
     ups = [ask for ask in snapshot.asked if isinstance(ask, Up)]
     downs = [ask for ask in snapshot.asked if isinstance(ask, Down)]
     if ups or downs:
-        up = bring_up(config, snapshot, memory, ups)
+        up = bring_up(config, snapshot, memory, ups, blind=blind)
         down = bring_down(snapshot, stands, downs)
         return Plan(up.commands + down.commands, up.verdicts + down.verdicts, memory)
     memory = reconsidered(config, snapshot, memory, stands)
-    blind = not snapshot.sees(View.INSTANCES)
     room = Room(config, snapshot, memory)
     demand = weigh(config, snapshot, room, stands, blind=blind)
     warm = () if blind else _top_up(config, snapshot, room, stands, demand)

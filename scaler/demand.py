@@ -111,7 +111,7 @@ class Demand:
     hand_overs: list[tuple[Standing, Scope, Job]] = field(default_factory=list)
 
 
-def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Standing], *, blind: bool) -> Demand:
+def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Standing], *, blind: str) -> Demand:
     """
     Cover the queued jobs with supply and launch for the rest.
 
@@ -204,12 +204,11 @@ def _in_turn(snapshot: Snapshot, uncovered: list[tuple[Job, tuple[Pool, ...]]]) 
 
 
 def _launch(
-    config: Config, room: Room, demand: Demand, jobs: list[tuple[Job, tuple[Pool, ...]]], *, blind: bool
+    config: Config, room: Room, demand: Demand, jobs: list[tuple[Job, tuple[Pool, ...]]], *, blind: str
 ) -> None:
     for job, pools in jobs:
         if blind:
-            sentence = "the instances could not be seen; nothing is launched blind"
-            demand.verdicts.append(job_verdict(job, pools[0].name, Reason.SUPPLY_UNSEEN, sentence))
+            demand.verdicts.append(job_verdict(job, pools[0].name, Reason.SUPPLY_UNSEEN, blind))
             continue
         scope = config.scope_of(job.repository)
         refusals = [(pool, room.refusal(pool)) for pool in pools]

@@ -28,12 +28,13 @@ class StateError(ValueError):
 
 def encode(memory: Memory) -> str:
     """
-    The memory as JSON, below the limit: the ghosts known longest, then as many of the newest links as fit.
+    The memory as JSON, below the limit: the ghosts known longest, then as many of the longest chains as fit.
 
-    A link is a hint: without it the chain is walked from the day's first link. A ghost that is not
+    A link is a hint: without it the chain is walked from `start`. A ghost that is not
     remembered is deregistered a tick later.
     """
-    links = sorted(memory.links.items(), key=lambda item: item[1].used_at, reverse=True)
+    # Those least used go first: without its link a slot's chain is walked from the start.
+    links = sorted(memory.links.items(), key=lambda item: (item[1].k, item[1].used_at), reverse=True)
     ghosts = sorted(memory.ghosts.items(), key=lambda item: item[1])[:GHOSTS]
     while True:
         text = json.dumps(
@@ -53,6 +54,7 @@ def encode(memory: Memory) -> str:
                 },
                 "proven": {key: _minute(when) for key, when in memory.proven.items()},
                 "ghosts": {name: _minute(when) for name, when in ghosts},
+                "start": memory.start,
             },
             separators=(",", ":"),
             sort_keys=True,
@@ -104,6 +106,7 @@ def decode(text: str | None) -> Memory:
             },
             ghosts={name: _when(minute) for name, minute in state["ghosts"].items()},
             proven={key: _when(minute) for key, minute in state["proven"].items()},
+            start=None if state.get("start") is None else int(state["start"]),
         )
     except StateError:
         raise

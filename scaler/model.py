@@ -246,7 +246,8 @@ class Memory:
     A hint: it may be stale or lost without breaking a promise. `links` is keyed by `pool/slot`,
     `breakers` by pool; `launches` counts those of the last hour by their minute; `ghosts` says when a
     runner was first seen without an instance, since a ghost has no tags to carry that; `proven` says by pool
-    and launch template when a runner was last seen registered.
+    and launch template when a runner was last seen registered; `start` is the first link of every slot that
+    `links` does not know, None where nothing was ever read.
     """
 
     links: Mapping[str, Link] = field(default_factory=dict)
@@ -254,6 +255,7 @@ class Memory:
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     ghosts: Mapping[str, datetime] = field(default_factory=dict)
     proven: Mapping[str, datetime] = field(default_factory=dict)
+    start: int | None = None
 
 
 # --- what is decided ---------------------------------------------------------------------------
@@ -490,11 +492,16 @@ class Unavailable(ApiError):
 
 
 class Denied(ApiError):
-    """Credentials or a permission are missing (exit 3). `remedy` holds the lines to paste."""
+    """
+    Credentials or a permission are missing (exit 3). `remedy` holds the lines to paste.
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    `spent`: it was said within a fleet's answer, so that the client token will say so for ever.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, spent: bool = False) -> None:
         super().__init__(message)
         self.remedy = remedy
+        self.spent = spent
 
 
 class NameTaken(ApiError):
@@ -579,11 +586,16 @@ class GitHub(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LaunchAnswer:
-    """EC2's answer to one launch call under one client token."""
+    """
+    EC2's answer to one launch call under one client token.
+
+    Where nothing was launched, `spent` says that a fleet was made all the same: its token answers so for ever.
+    """
 
     kind: LaunchKind
     instance_id: str = ""
     detail: str = ""
+    spent: bool = True
 
 
 class LaunchKind(StrEnum):
@@ -591,7 +603,7 @@ class LaunchKind(StrEnum):
     What a launch call came to.
 
     `DEAD`: the token's instance has ended, go on to the next link. `MISMATCH`: the token was used with
-    other parameters. `NO_CAPACITY`: the fleet launched nothing and its token is spent. `REFUSED`: EC2 will
+    other parameters. `NO_CAPACITY`: nothing was launched, another market may do. `REFUSED`: EC2 will
     not launch this however often it is asked (quota, bad template). `THROTTLED`: ask again later.
     """
 

@@ -101,10 +101,7 @@ class Reconciler:
         return self._act(Tick(snapshot, decide(self._config, snapshot, memory)), began)
 
     def _act(self, planned: Tick, began: float) -> Tick:
-        def late() -> bool:
-            return self._clock.stopping() or self._clock.monotonic() - began > PLAN_LIFE.total_seconds()
-
-        acted = self._actor.act(planned.plan, planned.snapshot, late)
+        acted = self._actor.act(planned.plan, planned.snapshot, lambda: is_late(self._clock, began))
         self._memory = acted.memory
         return Tick(planned.snapshot, planned.plan, acted.outcomes, acted.unseen)
 
@@ -131,6 +128,11 @@ class Reconciler:
             clock.sleep(began + every.total_seconds() - now)
             if clock.stopping():
                 return
+
+
+def is_late(clock: Clock, began: float) -> bool:
+    """Whether a tick begun at that time may start nothing more: it is to stop, or its plan is too old."""
+    return clock.stopping() or clock.monotonic() - began > PLAN_LIFE.total_seconds()
 
 
 def is_quiet(tick: Tick) -> bool:

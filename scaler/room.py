@@ -15,6 +15,8 @@ LAUNCHES_PER_TICK = 100
 LAUNCHES_PER_HOUR_AND_SLOT = 20
 """The hour's budget of the fleet is this many times max_runners: a job every three minutes in every slot."""
 LINKS_PER_DAY = 10_000
+LISTED = timedelta(minutes=10)
+"""An instance that old is in every list that a tick still acts on: a plan lives five minutes, and EC2's lists lag less."""
 
 
 class Room:
@@ -86,13 +88,18 @@ def free_slots(pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:
     mine = [instance for instance in snapshot.instances if instance.pool == pool.name]
     occupied = {instance.slot for instance in mine}
     free = [slot for slot in range(pool.max) if slot not in occupied]
-    free.sort(key=lambda slot: (_is_taken(memory.links.get(f"{pool.name}/{slot}"), pool, snapshot.now), slot))
+    links = {slot: memory.links.get(f"{pool.name}/{slot}") for slot in free}
+    free.sort(key=lambda slot: (_is_taken(links[slot], pool, snapshot.now), slot))
     # Two in one slot, or one without a slot, still count: the pool's max is over instances, not over tags.
     return free[: max(0, pool.max - len(mine))]
 
 
 def _is_taken(link: Link | None, pool: Pool, now: datetime) -> bool:
-    return link is not None and link.state is LinkState.TAKEN and now - link.used_at < pool.boot_timeout
+    return link is not None and link.state is LinkState.TAKEN and _is_recent(link, pool, now)
+
+
+def _is_recent(link: Link, pool: Pool, now: datetime) -> bool:
+    return now - link.used_at < max(pool.boot_timeout, LISTED)
 
 
 def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
@@ -100,17 +107,37 @@ def next_link(pool: Pool, slot: int, now: datetime, memory: Memory) -> int:
     The link of a slot's token chain to try first (D3).
 
     A link used within boot_timeout is tried again: EC2's answer says whether its instance lives, however
-    stale our view is. An older one is spent, since this snapshot shows the slot empty. Without a hint the
-    chain starts at the UTC day's first link; with one it never jumps, so that two ticks at midnight agree.
+    stale our view is. An older one is spent, since this snapshot shows the slot empty. Two ticks at once must
+    choose alike, so a chain never jumps, and a slot never used starts where the memory says.
     """
     link = memory.links.get(f"{pool.name}/{slot}")
     if link is None:
-        return (now - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
-    recent = now - link.used_at < pool.boot_timeout
-    return link.k if recent and link.state is not LinkState.SPENT else link.k + 1
+        return first_link(memory, now)
+    return link.k if _is_recent(link, pool, now) and link.state is not LinkState.SPENT else link.k + 1
+
+
+def first_link(memory: Memory, now: datetime) -> int:
+    """
+    Where the chain of a slot starts that the memory does not know.
+
+    A new or lost memory starts at the UTC day's first link, which no earlier day has used.
+    """
+    if memory.start is not None:
+        return memory.start
+    return (now - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
 
 
 def launched_within_an_hour(memory: Memory, now: datetime) -> int:
     """How many launches the fleet's ticks remember of the last hour."""
     # One is kept as its whole minute, which began up to a minute before it.
     return sum(count for minute, count in memory.launches.items() if now - minute < timedelta(minutes=61))
+
+
+def why_blind(snapshot: Snapshot, memory: Memory) -> str:
+    """Why nothing can be launched at all, or nothing."""
+    if not snapshot.sees(View.INSTANCES):
+        return "the instances could not be seen; nothing is launched blind"
+    if not snapshot.sees(View.STATE) and memory.start is None:
+        # Its chains may be days old. A launch from today's first link could fill a slot that another tick fills too.
+        return "the state parameter could not be read; nothing is launched blind"
+    return ""

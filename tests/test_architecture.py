@@ -250,6 +250,13 @@ def test_program_keeps_the_rule(rule: Rule) -> None:
     assert [f"{module.name}: {breach}" for module in program() for breach in rule(module)] == []
 
 
+@pytest.mark.parametrize("rule", [sizes_stay_readable, errors_are_caught_by_name], ids=lambda rule: rule.__name__)
+def test_search_keeps_the_rule(rule: Rule) -> None:
+    modules = [Module(path.stem, path.read_text()) for path in (ROOT / "search").glob("*.py")]
+    assert len(modules) > 5
+    assert [f"{module.name}: {breach}" for module in modules for breach in rule(module)] == []
+
+
 def test_program_is_read_whole() -> None:
     names = {module.name for module in program()}
     assert names >= {"model", "decide", "config", "sandbox", "sandbox.clock"}

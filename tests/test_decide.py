@@ -707,6 +707,7 @@ LINKS = [
         20780 * 10_000 + 42,
         id="a link whose slot was seen empty later is spent",
     ),
+    pytest.param(Link(41, NOW - span("599s")), 41, id="a link is asked again while a list may lack its instance"),
     pytest.param(Link(41, NOW - span("30h")), 42, id="a new day does not make a chain jump"),
     pytest.param(Link(41, NOW, LinkState.SPENT), 42, id="a link that launched nothing is not asked again"),
     pytest.param(Link(41, NOW, LinkState.TAKEN), 41, id="a link that is taken is asked again for boot_timeout"),
@@ -715,10 +716,34 @@ LINKS = [
 
 @pytest.mark.parametrize(("link", "expected"), LINKS)
 def test_the_link_of_a_slot(link: Link | None, expected: int) -> None:
-    one = config(pool(max=1))
+    one = config(pool(max=1, boot_timeout=span("1m")))
     (launch,) = decide(one, world(job()), Memory(links={"amd64/0": link} if link else {})).commands
     assert isinstance(launch, Launch)
     assert expected == launch.link
+
+
+def test_a_slot_that_the_memory_does_not_know_starts_where_it_says() -> None:
+    """Two ticks on either side of midnight choose alike."""
+    first = decide(CONFIG, world(), Memory()).memory
+    (launch,) = decide(CONFIG, replace(world(job()), now=NOW + span("23h")), first).commands
+    assert isinstance(launch, Launch)
+    assert launch.link == first.start == 20780 * 10_000
+
+
+UNREAD = [
+    pytest.param(world(job(), unseen(View.STATE)), id="a job"),
+    pytest.param(world(unseen(View.STATE), asked=(Up("amd64", API, 1),)), id="up"),
+]
+
+
+@pytest.mark.parametrize("snapshot", UNREAD)
+def test_nothing_is_launched_while_nothing_is_known_of_the_slots_links(snapshot: Snapshot) -> None:
+    """Another tick may know them, and fill the same slot under another token."""
+    unknown = decide(CONFIG, snapshot, Memory())
+    assert unknown.commands == ()
+    assert [verdict.reason for verdict in unknown.verdicts] == [Reason.SUPPLY_UNSEEN]
+    known = decide(CONFIG, snapshot, Memory(start=7))
+    assert brief(known) == ["launch amd64/0 acme/api"]
 
 
 BY_HAND = [

@@ -204,6 +204,15 @@ def test_a_denial_inside_a_fleets_answer_gives_exit_3_and_names_the_policy(world
     assert world.left() == NOTHING
 
 
+def test_a_denial_inside_a_fleets_answer_is_over_when_the_policy_is_mended(world: World) -> None:
+    """The token of that fleet is spent, and would repeat the denial for ever."""
+    rule = world.box.aws.iam.deny("ec2:RunInstances")
+    world.push("build")
+    world.scaler("auto")
+    world.box.aws.iam.denials.remove(rule)
+    assert world.tick().commands() == ["launch done"]
+
+
 @pytest.mark.parametrize(("registration", "tier"), [("jit", "Advanced"), ("token", "Standard")])
 def test_the_secret_is_handed_over_once_under_the_instances_id(world: World, registration: str, tier: str) -> None:
     """A JIT configuration is about 4 KB, and a standard parameter holds no more (AWS docs: parameter tiers)."""

@@ -25,6 +25,7 @@ memories = st.builds(
         st.text("abc", max_size=8), st.builds(Breaker, st.integers(0, 9), times, st.none() | times), max_size=4
     ),
     ghosts=st.dictionaries(st.text("abc-", max_size=20), times, max_size=4),
+    start=st.none() | st.integers(0),
 )
 LAUNCH = Launch("amd64", 0, 7, True, False, (Market.SPOT,), "acme/api", Reason.LAUNCHING, "")
 
@@ -41,6 +42,14 @@ def test_it_fits_into_a_standard_parameter_by_forgetting_the_oldest_links() -> N
     kept = decode(text).links
     assert len(kept) > 200
     assert set(kept) == set(list(links)[: len(kept)])
+
+
+def test_the_links_that_would_be_walked_to_are_kept() -> None:
+    """Without its link a slot's chain is asked from the start on, link by link."""
+    links = {f"pool-of-a-long-name/{n}": Link(n, NOW - span(f"{n}m")) for n in range(500)}
+    assert set(decode(encode(Memory(links=links))).links) == set(
+        list(links)[-len(decode(encode(Memory(links=links))).links) :]
+    )
 
 
 def test_many_ghosts_do_not_crowd_out_the_rest() -> None:

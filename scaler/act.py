@@ -112,7 +112,6 @@ class Actor:
         return self._keep(plan.memory, tuple(outcomes), snapshot)
 
     def _keep(self, memory: Memory, outcomes: tuple[Outcome, ...], snapshot: Snapshot) -> Acted:
-        # The time after the launches: a link must count as recent for no less than its instance may be unlisted.
         memory = remember(memory, outcomes, self._github.now())
         if not snapshot.sees(View.STATE):
             # What could not be read is not overwritten: the other tick's links are worth more than ours alone.
@@ -227,8 +226,7 @@ class Actor:
             answer = self._cloud.launch(command.pool, command.slot, attempt.link, command.markets[attempt.market])
         except ApiError as error:
             # Whether it launched is not known; the same link, asked again, will tell.
-            spent = isinstance(error, Denied) and error.spent
-            return replace(_failed(command, error), link=attempt.link, spent=spent)
+            return replace(_failed(command, error), link=attempt.link)
         return _next_step(attempt, answer)
 
     def _look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
@@ -307,6 +305,9 @@ class Actor:
 
 def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | str:
     command, calls, ahead = attempt.command, attempt.calls + 1, attempt.link + 1
+    if not answer.spent:
+        # Another tick may launch under this very link yet: to go on to the next could fill the slot twice.
+        return replace(_on_the_way(attempt, answer.detail), result=Result(answer.kind.value))
     match answer.kind:
         case LaunchKind.LAUNCHED:
             return answer.instance_id
@@ -316,9 +317,6 @@ def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | 
             market = attempt.market + 1
             said = f"{command.markets[attempt.market].value}: {answer.detail}"
             detail = attempt.detail if said in attempt.detail else "; ".join(filter(None, (attempt.detail, said)))
-            if not answer.spent:
-                # Another tick may launch under this very link yet: to go on to the next could fill the slot twice.
-                return _on_the_way(replace(attempt, detail=detail), "")
             if market < len(command.markets) or not command.hinted:
                 # An instant fleet that launched nothing leaves its token spent (runs-on#251), and answers so
                 # for ever. Without a hint this may be such an old answer: on, as far as the bound allows.
@@ -329,8 +327,6 @@ def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | 
         case LaunchKind.THROTTLED:
             return _on_the_way(attempt, answer.detail)
         case LaunchKind.REFUSED:
-            if not answer.spent:
-                return replace(_on_the_way(attempt, answer.detail), result=Result.REFUSED)
             return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link, spent=True)
         case _:
             assert_never(answer.kind)
@@ -347,7 +343,7 @@ def _on_the_way(attempt: _Attempt, why: str) -> Outcome:
 
 def _failed(command: Command, error: ApiError) -> Outcome:
     if isinstance(error, Denied):
-        return Outcome(command, Result.DENIED, str(error), remedy=error.remedy)
+        return Outcome(command, Result.DENIED, str(error), remedy=error.remedy, spent=error.spent)
     return Outcome(command, Result.FAILED, str(error))
 
 

@@ -118,6 +118,8 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     """
     The memory with what this tick's launches taught: the links asked for, the launches counted.
 
+    `now` is a time after them: a link must count as recent for no less than its instance may be unlisted.
+
     A link that is taken keeps the time of its first refusal, or its slot would never be free again. Launches of more
     than an hour ago are forgotten when one is added: a tick that does nothing leaves the memory as it is.
     """

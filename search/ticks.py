@@ -190,10 +190,11 @@ class Ports:
         self.loaded = self._ask("load_state")
         return self.loaded
 
-    def save_state(self, value: str) -> None:
-        """Overwrite it, as AwsApi does: only if it changed."""
-        if value != self.loaded:
+    def save_state(self, value: str, *, always: bool = False) -> None:
+        """Overwrite it, as AwsApi does: if it changed, or always."""
+        if always or value != self.loaded:
             self._ask("save_state", value)
+            self.loaded = value
 
 
 class Begun(NamedTuple):

@@ -305,8 +305,7 @@ class Actor:
 
 def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | str:
     command, calls, ahead = attempt.command, attempt.calls + 1, attempt.link + 1
-    if not answer.spent:
-        # Another tick may launch under this very link yet: to go on to the next could fill the slot twice.
+    if not answer.spent:  # another tick may launch under this very link: the next could fill the slot twice
         return replace(_on_the_way(attempt, answer.detail), result=Result(answer.kind.value))
     match answer.kind:
         case LaunchKind.LAUNCHED:

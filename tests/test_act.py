@@ -308,11 +308,11 @@ def test_a_launch_that_is_throttled_after_a_refusal_tells_both(bench: Bench) -> 
     assert bench.one(launch()) == Outcome(launch(), Result.NO_CAPACITY, detail, link=5, spent=True)
 
 
-def test_a_launch_that_ec2_refuses_for_good_spends_its_link(bench: Bench) -> None:
+def test_a_launch_that_ec2_rejects_as_a_whole_leaves_its_link_to_the_next_tick(bench: Bench) -> None:
     bench.sim.aws.fail(FLEET, code="InvalidSubnetID.NotFound", message="no such subnet")
     outcome = bench.one(launch())
     detail = "InvalidSubnetID.NotFound: no such subnet"
-    assert outcome == Outcome(launch(), Result.REFUSED, detail, link=5, spent=True)
+    assert outcome == Outcome(launch(), Result.REFUSED, detail)
 
 
 def test_a_launch_whose_answer_was_lost_keeps_its_link(bench: Bench) -> None:

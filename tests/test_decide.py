@@ -786,7 +786,7 @@ def test_up_for_a_pool_that_is_not_there_is_a_mistake_of_ours() -> None:
 
 
 def test_what_is_done_by_hand_leaves_the_memory_as_it_is() -> None:
-    memory = Memory(ghosts={PREFIX + "i-9": NOW})
+    memory = Memory(ghosts={PREFIX + "i-9": NOW}, start=7)
     assert decide(CONFIG, world(asked=(Down("i-1"),)), memory).memory == memory
 
 

@@ -114,8 +114,10 @@ def _weighed(config: Config, snapshot: Snapshot, pool: Pool, breaker: Breaker) -
     Short jobs are done between two ticks: then the job that was launched for tells. While it waits and nothing of the
     pool lives, the launches came to nothing; when it is gone, they did not.
     """
-    if breaker.opened_at is not None or not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
+    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
         return breaker, False
+    if breaker.opened_at is not None:
+        return _tried(config, snapshot, pool, breaker)
     if snapshot.now - breaker.since > BREAKER_MEMORY:
         return None, False
     if any(instance.pool == pool.name for instance in snapshot.instances):
@@ -127,8 +129,30 @@ def _weighed(config: Config, snapshot: Snapshot, pool: Pool, breaker: Breaker) -
     if breaker.job and (job is None or job.status is JobStatus.IN_PROGRESS):
         return _not_waiting(config, snapshot, pool, breaker, gone=job is None)
     if breaker.launched >= BREAKER_FAILURES and snapshot.now - breaker.since >= SETTLED:
-        return replace(breaker, opened_at=snapshot.now), False
+        return replace(breaker, opened_at=snapshot.now, job=""), False
     return breaker, False
+
+
+def _tried(config: Config, snapshot: Snapshot, pool: Pool, breaker: Breaker) -> tuple[Breaker | None, bool]:
+    """What a stopped pool's trial says, whose machine may have come and gone between two ticks: was its job done?"""
+    if not breaker.job or snapshot.now - (breaker.opened_at or snapshot.now) < SETTLED:
+        return breaker, False
+    if any(instance.pool == pool.name for instance in snapshot.instances):
+        return breaker, False
+    repository, _, number = breaker.job.partition("#")
+    if not (snapshot.deep and snapshot.sees(View.QUEUE, repository)):
+        return breaker, False
+    if any(job.repository == repository and str(job.id) == number for job in snapshot.jobs):
+        return breaker, False
+    if pool.registration is Registration.JIT:
+        seen = snapshot.sees(View.RUNNERS, config.scope_of(repository))
+        return (None, True) if seen and not _leaves_any(snapshot, pool) else (breaker, False)
+    # A token's runner leaves no trace: a few launches will tell.
+    return None, False
+
+
+def _leaves_any(snapshot: Snapshot, pool: Pool) -> bool:
+    return any(_is_left(snapshot, runner, pool) for runner in snapshot.runners)
 
 
 def _not_waiting(
@@ -137,8 +161,7 @@ def _not_waiting(
     if pool.registration is Registration.JIT and not breaker.failures:
         # A JIT runner's record is there from the minting until its job is done: none is left, so all did theirs.
         seen = snapshot.sees(View.RUNNERS, config.scope_of(breaker.job.partition("#")[0]))
-        left = any(_is_left(snapshot, runner, pool) for runner in snapshot.runners)
-        return (None, True) if seen and not left else (breaker, False)
+        return (None, True) if seen and not _leaves_any(snapshot, pool) else (breaker, False)
     if not gone:
         return breaker, False  # on a runner of ours it would have been seen; another's says nothing of the launches
     # It may have been cancelled: no failure, and no proof.
@@ -155,8 +178,10 @@ def failed(breaker: Breaker | None, launched: datetime, now: datetime) -> Breake
         breaker = None  # not in a row: a runner that came and went in between need not have been seen
     before = breaker or Breaker(0, launched)
     failures = before.failures + 1
-    # A trial that failed opens the breaker anew, for another pause.
-    return replace(before, failures=failures, opened_at=now if failures >= BREAKER_FAILURES else before.opened_at)
+    if failures < BREAKER_FAILURES and before.opened_at is None:
+        return replace(before, failures=failures)
+    # A trial that failed opens the breaker anew, for another pause; what it was launched for tells no more.
+    return replace(before, failures=failures, opened_at=now, job="")
 
 
 def counted(breaker: Breaker | None, job: str, now: datetime) -> Breaker:

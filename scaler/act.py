@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import assert_never
 
+from scaler.attempt import MAX_CALLS_PER_SLOT, Attempt, failed_by, next_step, on_the_way
 from scaler.config import Config, Pool, Registration
 from scaler.letter import letter
 from scaler.memory import encode, remember
@@ -28,8 +30,6 @@ from scaler.model import (
     HandOver,
     Instance,
     Launch,
-    LaunchAnswer,
-    LaunchKind,
     Memory,
     NameTaken,
     Outcome,
@@ -48,8 +48,8 @@ from scaler.model import (
 LAUNCHERS = 8
 """CreateFleet calls at once: each takes about a second, and EC2 lets 50 pass before it meters them at 5 a second."""
 LATE = "the tick is being stopped, or its plan is too old; the next one goes on"
-MAX_CALLS_PER_SLOT = 16
-"""A bound on the walk along a slot's links when the hint to the last one was lost."""
+INTRODUCTION = timedelta(seconds=60)
+"""A tick hands over what was launched within this time; `decide` lets others help some time later (`HAND_OVER_GRACE`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,12 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One slot's way along its links and markets."""
+class _Launched:
+    """An instance that EC2 named for a slot's link, and what its list says of it."""
 
-    command: Launch
-    link: int
-    market: int = 0
-    calls: int = 0
-    detail: str = ""
+    attempt: Attempt
+    instance_id: str
+    found: Instance | None
 
 
 class Actor:
@@ -128,11 +126,15 @@ class Actor:
         try:
             return self._run(command, prefix)
         except ApiError as error:
-            return _failed(command, error)
+            return failed_by(command, error)
 
     def _run(self, command: Command, prefix: str) -> Outcome:
         match command:
             case HandOver():
+                found = self._look((command.instance_id,)).get(command.instance_id)
+                if found is not None and found.scope is not None:
+                    name = prefix + command.instance_id
+                    return Outcome(command, Result.TAKEN, "another tick has handed it over", command.instance_id, name)
                 return self._hand_over(command, command.instance_id, command.pool, command.scope, prefix)
             case Tag():
                 self._cloud.tag(command.instance_id, command.key, command.value)
@@ -195,39 +197,47 @@ class Actor:
         every id is looked at once; what is dead goes on to its slot's next link.
         """
         if (denied := self._denied(memory, snapshot)) is not None:
-            return [_failed(launch, denied) for launch in launches]
+            return [failed_by(launch, denied) for launch in launches]
         settled: dict[int, Outcome] = {}
-        pending = {number: _Attempt(command, command.link) for number, command in enumerate(launches)}
+        pending = {number: Attempt(command, command.link) for number, command in enumerate(launches)}
         while pending:
             with ThreadPoolExecutor(self._launchers) as pool:
                 taken = pool.map(lambda attempt: self._step(attempt, late), pending.values())
                 steps = dict(zip(pending, taken, strict=True))
             found = self._look(tuple(step for step in steps.values() if isinstance(step, str)))
+            launched: dict[int, _Launched] = {}
             for number, step in steps.items():
                 attempt = pending.pop(number)
-                if isinstance(step, _Attempt):
+                if isinstance(step, Attempt):
                     pending[number] = step
                 elif isinstance(step, Outcome):
                     settled[number] = step
                 elif step in found and not found[step].state.alive:
                     pending[number] = replace(attempt, link=attempt.link + 1, calls=attempt.calls + 1)
                 else:
-                    settled[number] = self._introduce(attempt, step, found.get(step), snapshot.runner_prefix)
+                    launched[number] = _Launched(attempt, step, found.get(step))
+            with ThreadPoolExecutor(self._launchers) as pool:
+                introduced = pool.map(lambda each: self._introduce(each, snapshot), launched.values())
+                settled.update(zip(launched, introduced, strict=True))
         return [settled[number] for number in sorted(settled)]
 
-    def _step(self, attempt: _Attempt, late: Callable[[], bool]) -> _Attempt | Outcome | str:
+    def _step(self, attempt: Attempt, late: Callable[[], bool]) -> Attempt | Outcome | str:
         """One launch call: an instance id, an outcome, or how to go on."""
         command, calls = attempt.command, attempt.calls + 1
         if late():
-            return _on_the_way(attempt, LATE)
+            return on_the_way(attempt, LATE)
         if calls > MAX_CALLS_PER_SLOT:
-            return _on_the_way(attempt, f"{MAX_CALLS_PER_SLOT} links of the slot were spent; the next tick goes on")
+            return on_the_way(attempt, f"{MAX_CALLS_PER_SLOT} links of the slot were spent; the next tick goes on")
         try:
             answer = self._cloud.launch(command.pool, command.slot, attempt.link, command.markets[attempt.market])
         except ApiError as error:
-            # Whether it launched is not known; the same link, asked again, will tell.
-            return replace(_failed(command, error), link=attempt.link)
-        return _next_step(attempt, answer)
+            failed, way = failed_by(command, error), on_the_way(attempt, "")
+            # Whether it launched is not known; the same link, asked again however much later, will tell. A link left
+            # out is a gap, in which a tick that has lost its hint would launch beside the living instance.
+            return (
+                replace(failed, link=attempt.link) if failed.spent else replace(failed, link=way.link, spent=way.spent)
+            )
+        return next_step(attempt, answer)
 
     def _look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
         try:
@@ -235,21 +245,35 @@ class Actor:
         except ApiError:
             return {}  # as if not listed yet: the hand-over is harmless to a dead one, and put once
 
-    def _introduce(self, attempt: _Attempt, instance_id: str, found: Instance | None, prefix: str) -> Outcome:
-        command = attempt.command
+    def _introduce(self, launched: _Launched, snapshot: Snapshot) -> Outcome:
+        attempt, instance_id, found = launched.attempt, launched.instance_id, launched.found
+        command, prefix = attempt.command, snapshot.runner_prefix
         replayed = command.asked_before and attempt.link == command.link
-        filled = replayed if found is None else found.scope is not None
-        if filled:
+        if replayed if found is None else self._is_introduced(found, snapshot):
             # The slot looked free in a stale list; EC2's answer to the token says that it is not.
-            detail = f"{instance_id} fills the slot already{f', for {found.scope}' if found else ''}"
+            whose = f", for {found.scope}" if found and found.scope else ""
+            detail = f"{instance_id} fills the slot already{whose}"
             return Outcome(command, Result.TAKEN, detail, instance_id, link=attempt.link)
         try:
             outcome = self._hand_over(command, instance_id, command.pool, command.scope, prefix)
         except ApiError as error:
-            failed = _failed(command, error)
+            failed = failed_by(command, error)
             detail = f"{instance_id} runs, but its secret could not be handed over: {failed.detail}"
             outcome = replace(failed, detail=detail, instance_id=instance_id)
         return replace(outcome, link=attempt.link)
+
+    def _is_introduced(self, found: Instance, snapshot: Snapshot) -> bool:
+        """
+        Whether another tick has handed this instance over, or may yet.
+
+        Its scope tag can fail for seconds after the launch, and its parameter is gone as soon as it was read: then a
+        second secret, perhaps for another scope, could be put. So a tick introduces only what was launched just now.
+        """
+        name = snapshot.runner_prefix + found.id
+        told = any(each.instance_id == found.id for each in snapshot.parameters)
+        known = told or any(runner.name == name for runner in snapshot.runners)
+        now = self._cloud.now()
+        return found.scope is not None or known or (now is not None and now - found.launched_at > INTRODUCTION)
 
     # --- hand-over -----------------------------------------------------------------------------
 
@@ -301,49 +325,6 @@ class Actor:
             self._github.remove_runner(scope, secret.runner_id)
         except ApiError:
             return
-
-
-def _next_step(attempt: _Attempt, answer: LaunchAnswer) -> _Attempt | Outcome | str:
-    command, calls, ahead = attempt.command, attempt.calls + 1, attempt.link + 1
-    if not answer.spent:  # another tick may launch under this very link: the next could fill the slot twice
-        return replace(_on_the_way(attempt, answer.detail), result=Result(answer.kind.value))
-    match answer.kind:
-        case LaunchKind.LAUNCHED:
-            return answer.instance_id
-        case LaunchKind.DEAD:
-            return replace(attempt, link=ahead, calls=calls)
-        case LaunchKind.NO_CAPACITY:
-            market = attempt.market + 1
-            said = f"{command.markets[attempt.market].value}: {answer.detail}"
-            detail = attempt.detail if said in attempt.detail else "; ".join(filter(None, (attempt.detail, said)))
-            if market < len(command.markets) or not command.hinted:
-                # An instant fleet that launched nothing leaves its token spent (runs-on#251), and answers so
-                # for ever. Without a hint this may be such an old answer: on, as far as the bound allows.
-                return replace(attempt, link=ahead, market=market % len(command.markets), calls=calls, detail=detail)
-            return Outcome(command, Result.NO_CAPACITY, detail, link=attempt.link, spent=True)
-        case LaunchKind.MISMATCH:
-            return Outcome(command, Result.TAKEN, answer.detail, link=attempt.link)
-        case LaunchKind.THROTTLED:
-            return _on_the_way(attempt, answer.detail)
-        case LaunchKind.REFUSED:
-            return Outcome(command, Result.REFUSED, answer.detail, link=attempt.link, spent=True)
-        case _:
-            assert_never(answer.kind)
-
-
-def _on_the_way(attempt: _Attempt, why: str) -> Outcome:
-    """Not done in this tick; what was walked of the chain is not walked again."""
-    result = Result.NO_CAPACITY if attempt.detail else Result.SKIPPED
-    detail = "; ".join(filter(None, (attempt.detail, why)))
-    if attempt.calls == 0:
-        return Outcome(attempt.command, result, detail)
-    return Outcome(attempt.command, result, detail, link=attempt.link - 1, spent=True)
-
-
-def _failed(command: Command, error: ApiError) -> Outcome:
-    if isinstance(error, Denied):
-        return Outcome(command, Result.DENIED, str(error), remedy=error.remedy, spent=error.spent)
-    return Outcome(command, Result.FAILED, str(error))
 
 
 def _stamp(github: GitHub) -> str:

@@ -83,7 +83,7 @@ def answer_for(error: ClientError, pool: str, region: str) -> LaunchAnswer | Non
     if code == "IdempotentInstanceTerminated":
         return LaunchAnswer(LaunchKind.DEAD)
     if code in THROTTLES:
-        return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches")
+        return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches", spent=False)
     if code in CAPACITY:
         return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_capacity(code, said(error)), spent=False)
     if code.startswith("InvalidLaunchTemplate"):

@@ -17,8 +17,8 @@ from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, 
 from scaler.room import Room, first_link, why_blind
 from scaler.standing import Phase, Standing, standings
 
-HAND_OVER_GRACE = timedelta(seconds=30)
-"""The tick that launched an instance hands it over within seconds; another one waits that long before it helps."""
+HAND_OVER_GRACE = timedelta(seconds=90)
+"""The tick that launched an instance hands it over in its first minute (`act.INTRODUCTION`); others wait for longer."""
 
 
 def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:

@@ -10,7 +10,8 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from scaler.act import LATE, MAX_CALLS_PER_SLOT, Acted, Actor
+from scaler.act import LATE, Acted, Actor
+from scaler.attempt import MAX_CALLS_PER_SLOT
 from scaler.aws_api import AwsApi
 from scaler.memory import decode
 from scaler.model import (
@@ -23,9 +24,11 @@ from scaler.model import (
     Market,
     Memory,
     Outcome,
+    Parameter,
     Plan,
     Reason,
     Result,
+    Runner,
     Snapshot,
     Tag,
     Terminate,
@@ -38,7 +41,7 @@ from simulation.boxes import Habit
 from simulation.wire import DirectGitHub, DirectSession, Tap, VirtualClock
 from simulation.world import CONFIG, Simulation
 
-API = "acme/api"
+API, WEB = "acme/api", "acme/web"
 BOTH = (Market.SPOT, Market.ON_DEMAND)
 FLEET, MINT, PUT, TAGGED = (
     "ec2:CreateFleet",
@@ -64,6 +67,7 @@ class Bench:
         *commands: Command,
         late: Callable[[], bool] = lambda: False,
         unseen: tuple[Unseen, ...] = (Unseen(View.STATE, "", "is left alone"),),
+        **seen: Any,
     ) -> Acted:
         """Run these commands in a process of its own, which keeps no memory unless it saw all."""
         sim = self.sim
@@ -73,7 +77,7 @@ class Bench:
         github = DirectGitHub(sim.server, tap, clock)
         actor = Actor(sim.config, github, cloud, mask=self._mask, launchers=1)
         cloud.load_state()
-        acted = actor.act(Plan(commands), Snapshot(sim.clock.now(), sim.prefix, unseen=unseen), late)
+        acted = actor.act(Plan(commands), Snapshot(sim.clock.now(), sim.prefix, unseen=unseen, **seen), late)
         self.effects = tap.effects
         return acted
 
@@ -109,6 +113,14 @@ class Bench:
             key.removeprefix("runner-scaler:"): value for key, value in held.tags.items() if "runner-scaler:" in key
         }
         return {key: value for key, value in ours.items() if key not in ("fleet", "pool", "slot")}
+
+    def untag(self, instance_id: str) -> None:
+        """Its scope tag could not be written."""
+        held = self.sim.aws.instance(instance_id)
+        assert held is not None
+        with self.sim.clock.lock:
+            tags = {key: value for key, value in held.tags.items() if key != "runner-scaler:scope"}
+            self.sim.aws.ec2.retag(instance_id, tags, "test")
 
     def end(self, instance_id: str) -> None:
         """Somebody ends an instance."""
@@ -301,6 +313,13 @@ def test_a_throttled_launch_is_left_to_the_next_tick_under_its_link(bench: Bench
     assert bench.one(launch()) == Outcome(launch(), Result.SKIPPED, "EC2 throttles launches")
 
 
+def test_a_fleet_that_was_throttled_inside_spends_its_link(bench: Bench) -> None:
+    """It was made: asked again under the same token, it would answer the same for as long as EC2 remembers it."""
+    bench.sim.aws.refuse_capacity(code="RequestLimitExceeded", count=1)
+    outcome = bench.one(launch())
+    assert (outcome.result, outcome.link, outcome.spent) == (Result.SKIPPED, 5, True)
+
+
 def test_a_launch_that_is_throttled_after_a_refusal_tells_both(bench: Bench) -> None:
     bench.sim.aws.refuse_capacity(message="none left")
     bench.sim.aws.fail(FLEET, code="RequestLimitExceeded", times=None, skip=1)
@@ -315,10 +334,10 @@ def test_a_launch_that_ec2_rejects_as_a_whole_leaves_its_link_to_the_next_tick(b
     assert outcome == Outcome(launch(), Result.REFUSED, detail)
 
 
-def test_a_launch_whose_answer_was_lost_keeps_its_link(bench: Bench) -> None:
+def test_a_launch_whose_answer_was_lost_leaves_its_link_to_the_next_tick(bench: Bench) -> None:
     bench.sim.aws.fail(FLEET, kind="drop-after", times=3)
     outcome = bench.one(launch())
-    assert (outcome.result, outcome.link, outcome.spent, outcome.instance_id) == (Result.FAILED, 5, False, "")
+    assert (outcome.result, outcome.link, outcome.spent, outcome.instance_id) == (Result.FAILED, None, False, "")
     assert "no answer" in outcome.detail
     assert bench.one(launch()).instance_id == bench.ids[0]
     assert len(bench.ids) == 1
@@ -327,7 +346,7 @@ def test_a_launch_whose_answer_was_lost_keeps_its_link(bench: Bench) -> None:
 def test_a_launch_that_is_denied_brings_the_lines_to_paste(bench: Bench) -> None:
     bench.sim.aws.fail(FLEET, code="UnauthorizedOperation", message="not you")
     outcome = bench.one(launch())
-    assert (outcome.result, outcome.link) == (Result.DENIED, 5)
+    assert (outcome.result, outcome.link) == (Result.DENIED, None)
     assert "not you" in outcome.detail
     assert "scaler-policy.json" in outcome.remedy
 
@@ -363,6 +382,7 @@ def test_a_record_that_cannot_be_taken_back_is_left_to_the_sweep(bench: Bench) -
 
 def test_whose_secret_is_there_first_has_handed_over_and_the_other_takes_back_its_own(bench: Bench) -> None:
     number = bench.launched()
+    bench.untag(number)
     bench.sim.github.remove_runner(bench.runners[number])
     hand_over = HandOver(number, "amd64", API, Reason.NO_SCOPE, "")
     name = bench.sim.prefix + number
@@ -373,10 +393,36 @@ def test_whose_secret_is_there_first_has_handed_over_and_the_other_takes_back_it
 
 def test_of_one_name_github_mints_one_configuration(bench: Bench) -> None:
     number = bench.launched()
+    bench.untag(number)
     hand_over = HandOver(number, "amd64", API, Reason.NO_SCOPE, "")
     name = bench.sim.prefix + number
     assert bench.one(hand_over) == Outcome(hand_over, Result.TAKEN, "another tick is handing it over", number, name)
     assert list(bench.runners) == [number]
+
+
+def test_what_has_its_scope_by_now_is_not_handed_over_again(bench: Bench) -> None:
+    number = bench.launched()
+    hand_over = HandOver(number, "amd64", WEB, Reason.NO_SCOPE, "")
+    name = bench.sim.prefix + number
+    assert bench.one(hand_over) == Outcome(hand_over, Result.TAKEN, "another tick has handed it over", number, name)
+    assert bench.effects == []
+
+
+@pytest.mark.parametrize("known", ["its age", "its runner", "its parameter"])
+def test_what_another_tick_launched_and_may_have_handed_over_is_not_introduced(bench: Bench, known: str) -> None:
+    """Its tag may have failed, and its parameter may be read and gone: a second secret could name another scope."""
+    number = bench.launched()
+    bench.untag(number)
+    runners = (Runner(7, bench.sim.prefix + number, API, online=True, busy=True, labels=frozenset()),)
+    parameters = (Parameter("/p", number, bench.sim.clock.now()),)
+    bench.sim.clock.advance(61 if known == "its age" else 6)
+    outcome = bench.one(
+        launch(scope=WEB),
+        runners=runners if known == "its runner" else (),
+        parameters=parameters if known == "its parameter" else (),
+    )
+    assert (outcome.result, outcome.instance_id) == (Result.TAKEN, number)
+    assert bench.effects == [FLEET]
 
 
 def test_a_hand_over_of_a_pool_that_is_gone_is_a_mistake_of_ours(bench: Bench) -> None:

@@ -165,10 +165,10 @@ SUPPLY = [
         world(job(), idle(since="1m"), runner("i-1", online=False, number=8)),
     ),
     case("an offline ghost is no supply", world(job(), ghost()), "launch amd64/0 acme/api"),
-    case("an instance without a scope yet serves any", world(job(repository=WEB), booting(scope=None, age="10s"))),
+    case("an instance without a scope yet serves any", world(job(repository=WEB), booting(scope=None, age="89s"))),
     case(
-        "an instance handed to nobody is handed over after 30 s",
-        world(job(repository=WEB), booting(scope=None, age="40s")),
+        "an instance handed to nobody is handed over after 90 s",
+        world(job(repository=WEB), booting(scope=None, age="90s")),
         "handover i-1",
     ),
     case("an instance that cannot be seen may serve", world(job(), booting(), unseen(View.RUNNERS, API))),

@@ -72,7 +72,7 @@ def test_of_two_hand_overs_the_first_put_counts_and_the_other_takes_back_what_it
         """Both have minted before either puts; then the first one does."""
         asked.append(exchange)
         if exchange.method == "POST" and not second:
-            world.box.clock.advance(40)
+            world.box.clock.advance(100)
             if registration == "jit":
                 world.configure(by_jit)
             second.append(world.start("auto", "--json"))

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from statistics import quantiles
 
@@ -72,8 +73,11 @@ class Soak:
         if list(self.sim.github.faults) or self.sim.aws.faults:
             self.sim.heal()
         direct, over_http = self.sim.plan(), self.sim.plan_over_http()
-        if (direct.snapshot, direct.plan) != (over_http.snapshot, over_http.plan):
-            raise AssertionError(f"over HTTP another plan was made: {direct.plan} / {over_http.plan}")
+        for what in ("snapshot", "plan"):
+            ours, theirs = asdict(getattr(direct, what)), asdict(getattr(over_http, what))
+            if ours != theirs:
+                differing = {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
+                raise AssertionError(f"over HTTP another {what}: {str(differing)[:2000]}")
         self.compared += 1
 
     def table(self, seconds: float) -> list[tuple[str, str]]:

@@ -36,17 +36,6 @@ def test_a_second_tick_launches_nothing_for_the_same_job(world: World) -> None:
     assert len(world.box.aws.alive()) == 1
 
 
-def test_two_ticks_at_once_launch_once_for_one_job(world: World) -> None:
-    """The client token of the slot makes EC2 answer both with one instance; one hand-over gives way."""
-    world.push("build")
-    both = [world.start("auto", "--json") for _ in range(2)]
-    ran = [world.end(process) for process in both]
-    assert [r.code for r in ran] == [0, 0]
-    assert len(world.box.aws.alive()) == 1
-    assert len(world.left()["runners"]) == 1
-    assert len(world.left()["parameters"]) == 1
-
-
 def test_a_token_registration_works_as_well(world: World) -> None:
     world.amend("    max: 5\n  arm64", "    max: 5\n    registration: token\n  arm64")
     world.push("build", duration=30)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
@@ -230,7 +230,7 @@ class DirectClient:
         model = SimpleNamespace(name=action, service_model=SimpleNamespace(service_name=self._service))
         for told in self._told:
             told(http_response=SimpleNamespace(status_code=200, headers={"date": date}), model=model)
-        return _as_received(answer)
+        return _as_received(self._service, answer)
 
 
 def _client_error(action: str, error: AwsError) -> ClientError:
@@ -241,12 +241,14 @@ def _client_error(action: str, error: AwsError) -> ClientError:
     return ClientError(response, action)
 
 
-def _as_received(value: Any) -> Any:
-    """An absent member is absent on the wire, and times have milliseconds there."""
+def _as_received(service: str, value: Any) -> Any:
+    """An absent member is absent on the wire; times have milliseconds there, cut (XML) or rounded (JSON)."""
     if isinstance(value, dict):
-        return {key: _as_received(item) for key, item in value.items() if item is not None}
+        return {key: _as_received(service, item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_as_received(item) for item in value]
+        return [_as_received(service, item) for item in value]
+    if isinstance(value, datetime) and service == "ssm":
+        return datetime.fromtimestamp(round(value.timestamp(), 3), UTC)
     if isinstance(value, datetime):
         return value.replace(microsecond=value.microsecond // 1000 * 1000)
     return value

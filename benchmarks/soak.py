@@ -63,9 +63,10 @@ class Soak:
         self._longest_gap = max(self._longest_gap, now - self._last_tick)
         self._last_tick = now
         # The machine's own end at max_lifetime, the scaler's ten minutes later, and a tick that sees it.
-        limit = timedelta(hours=6, minutes=10) + 2 * self._longest_gap
-        for number, launched in self.sim.oracle.alive().items():
-            if now - launched.at > limit and number not in self.sim.oracle.held:
+        oracle, lifetime = self.sim.oracle, timedelta(hours=6, minutes=10)
+        for number, launched in oracle.alive().items():
+            due = max(launched.at + lifetime, oracle.released.get(number, launched.at))
+            if now > due + 2 * self._longest_gap and number not in oracle.held:
                 self.immortal.add(number)
 
     def _compare(self) -> None:

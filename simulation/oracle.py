@@ -65,6 +65,7 @@ class Oracle:
         self.forced: set[str] = set()
         self.held: dict[str, datetime] = {}
         self.ever_held: set[str] = set()
+        self.released: dict[str, datetime] = {}
         self.waits: list[float] = []
         self._clock = clock
         self._boxes = boxes

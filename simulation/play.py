@@ -120,7 +120,8 @@ class Play:
         if held_now is not None:
             tags = {key: value for key, value in held_now.tags.items() if key != f"{TAG}hold"}
             self.simulation.aws.ec2.retag(held_now.id, {**tags, **({f"{TAG}hold": ""} if held else {})}, "hand")
-            self.simulation.oracle.held.pop(held_now.id, None)
+            if self.simulation.oracle.held.pop(held_now.id, None) is not None:
+                self.simulation.oracle.released[held_now.id] = self.simulation.clock.now()
             if held:
                 self.simulation.oracle.held[held_now.id] = self.simulation.clock.now()
                 self.simulation.oracle.ever_held.add(held_now.id)

@@ -172,7 +172,7 @@ def _is_left(snapshot: Snapshot, runner: Runner, pool: Pool) -> bool:
     return is_ours(snapshot, runner.name) and not runner.online and runner.labels == frozenset(pool.labels)
 
 
-def failed(breaker: Breaker | None, launched: datetime, now: datetime) -> Breaker:
+def after_failure(breaker: Breaker | None, launched: datetime, now: datetime) -> Breaker:
     """The breaker after one more launch that is known to have failed."""
     if breaker is not None and breaker.opened_at is None and now - breaker.since > BREAKER_MEMORY:
         breaker = None  # not in a row: a runner that came and went in between need not have been seen
@@ -184,7 +184,7 @@ def failed(breaker: Breaker | None, launched: datetime, now: datetime) -> Breake
     return replace(before, failures=failures, opened_at=now, job="")
 
 
-def counted(breaker: Breaker | None, job: str, now: datetime) -> Breaker:
+def after_launch(breaker: Breaker | None, job: str, now: datetime) -> Breaker:
     """The breaker after one more launch; that of an open one is its trial, and begins another pause."""
     before = breaker or Breaker(0, now)
     opened_at = now if before.opened_at is not None else None

@@ -49,7 +49,7 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         of boot_timeout. Three in a row that never registered, or are gone while their job still waits, stop the
         pool: the breaker. It lets one through every half hour, until one registers.
     10. A stopped instance is ended, and one ten minutes past max_lifetime whatever could not be seen.
-    11. A ghost, our runner without an instance, is deregistered when two ticks a minute apart see it.
+    11. A ghost, our runner without an instance, is deregistered when two ticks five minutes apart see it.
     12. A parameter is swept when its instance is gone, has registered, or half an hour has passed.
 
     With `snapshot.asked`, the plan is what was asked by hand, under the same caps, and nothing else.

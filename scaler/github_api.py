@@ -205,7 +205,7 @@ class GitHubApi:
         while True:
             answer = self._read(path, {**parameters, "per_page": PAGE, "page": number})
             total, page = answer.get("total_count"), answer.get(key)
-            if not isinstance(total, int) or not isinstance(page, list):
+            if type(total) is not int or not isinstance(page, list):
                 raise Unavailable(f'GitHub: {path}: the answer has no "{key}" with its "total_count"')
             yield total, page
             seen += len(page)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.breaker import failed, last_registered
+from scaler.breaker import after_failure, last_registered
 from scaler.config import Config
 from scaler.demand import Demand
 from scaler.durations import passed, show
@@ -28,7 +28,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.standing import SETTLED, Phase, Standing, is_ours, never_registered, sees_scope, terminate
+from scaler.standing import SETTLED, Phase, Standing, is_ours, may_end, never_registered, terminate
 
 DRAIN_WINDOW = timedelta(minutes=2)
 """How long a drained or orphaned instance may take to end itself; longer than GitHub's `busy` lags (60 s)."""
@@ -36,7 +36,8 @@ STARVED_IDLE = timedelta(minutes=2)
 """The floor of idleness at which a runner makes room for another scope's job in a full pool (D2)."""
 LIFETIME_GRACE = timedelta(minutes=10)
 """The instance ends itself at max_lifetime; the scaler is the second line."""
-GHOST_AGE = timedelta(minutes=1)
+TOOK_UP = timedelta(minutes=1)
+"""An instance that has been online deletes its parameter within seconds of reading it."""
 PARAMETER_AGE = timedelta(minutes=30)
 """A registration secret is good for an hour; nobody may still want one this old."""
 
@@ -59,7 +60,7 @@ def review(config: Config, snapshot: Snapshot, memory: Memory, stands: Sequence[
         _review_instance(snapshot, standing, demand, life, kept=standing.instance.id in kept)
         _count_failure(standing, stands, life, snapshot.now)
     _review_ghosts(config, snapshot, memory, life)
-    _review_parameters(snapshot, stands, life)
+    _review_parameters(config, snapshot, stands, life)
     return life
 
 
@@ -83,9 +84,14 @@ def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, lif
     if instance.scope is None and standing.scope is not None and standing.phase is not Phase.UNKNOWN:
         told = "its parameter or its runner tells whose it is"
         commands.insert(0, _tag(standing, "scope", standing.scope, reason, told))
+    ends = [command for command in commands if isinstance(command, Drain | Terminate)]
+    if ends and reason is not Reason.EXPIRED and not snapshot.sees(View.GROUP, standing.scope or ""):
+        # It may run, unseen, a job of a repository that config.yaml does not name.
+        commands = [command for command in commands if command not in ends]
+        reason, sentence = Reason.UNKNOWN, f"left alone: whom its runner group serves is not as it must be ({sentence})"
     if instance.hold:
         # A tag ends nothing, and without its scope nobody can tell whose the instance is once its runner is gone.
-        commands = [command for command in commands if not isinstance(command, Drain | Terminate)]
+        commands = [command for command in commands if command not in ends]
         reason, sentence = Reason.HELD, f"hold tag: nobody ends it while that stands (else: {reason.value}, {sentence})"
     life.commands.extend(commands)
     name = standing.runner.name if standing.runner else ""
@@ -161,9 +167,6 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
     limit = min(STARVED_IDLE, idle_timeout) if others_starve else idle_timeout
     if idle < limit or not snapshot.deep:
         return Reason.IDLE, f"idle for {passed(idle)} of {show(limit)}", commands
-    if not snapshot.sees(View.GROUP, runner.scope):
-        sentence = "its runner group serves repositories that config.yaml does not name: nothing is scaled down"
-        return Reason.UNKNOWN, sentence, commands
     if commands:
         return Reason.IDLE, f"idle for {passed(idle)}", commands
     why = "and another scope's job waits for the full pool" if others_starve else "and no queued job could use it"
@@ -197,7 +200,7 @@ def _count_failure(standing: Standing, stands: Sequence[Standing], life: Lifecyc
         return
     latest = last_registered(stands, instance.pool)
     if latest is None or latest <= instance.launched_at:
-        life.breakers[instance.pool] = failed(life.breakers.get(instance.pool), instance.launched_at, now)
+        life.breakers[instance.pool] = after_failure(life.breakers.get(instance.pool), instance.launched_at, now)
 
 
 def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle) -> None:
@@ -210,36 +213,36 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
     for runner in snapshot.runners:
         if not is_ours(snapshot, runner.name) or runner.name in alive or runner.online:
             continue
-        if runner.name in working or not sees_scope(config, snapshot, runner.scope):
+        if runner.name in working or not may_end(config, snapshot, runner.scope):
             continue
-        first = memory.ghosts.get(runner.name)
-        if first is None and not runner.busy and runner.labels in pools:
-            # The machine ended itself before its runner was ever online: a launch that never registered.
-            pool = pools[runner.labels]
-            life.breakers[pool] = failed(life.breakers.get(pool), snapshot.now, snapshot.now)
-        life.ghosts[runner.name] = first or snapshot.now
-        _judge_ghost(snapshot.now - (first or snapshot.now), runner, life)
+        first = memory.ghosts.get(runner.name, snapshot.now)
+        life.ghosts[runner.name] = first
+        _judge_ghost(snapshot.now - first, runner, pools.get(runner.labels, ""), life)
 
 
-def _judge_ghost(known: timedelta, runner: Runner, life: Lifecycle) -> None:
-    if known >= GHOST_AGE:
+def _judge_ghost(known: timedelta, runner: Runner, pool: str, life: Lifecycle) -> None:
+    if known >= SETTLED:
+        # Not at a job, the machine ended itself before its runner was ever online: a launch that never registered.
+        failed = "" if runner.busy else pool
         sentence = f"offline, and its instance is gone; first seen so {passed(known)} ago"
-        life.commands.append(Deregister(runner.scope, runner.id, runner.name, Reason.GHOST, sentence))
+        life.commands.append(Deregister(runner.scope, runner.id, runner.name, Reason.GHOST, sentence, failed))
     else:
-        sentence = "offline, and its instance is gone; deregistered if the next tick sees the same"
+        sentence = f"offline, and its instance is gone; deregistered if that is still so in {show(SETTLED)}"
     life.verdicts.append(Verdict(Subject.RUNNER, str(runner.id), runner.name, runner.scope, "", Reason.GHOST, sentence))
 
 
-def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle) -> None:
+def _review_parameters(config: Config, snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle) -> None:
     if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
         return
     by_id = {standing.instance.id: standing for standing in stands}
     for parameter in snapshot.parameters:
         standing = by_id.get(parameter.instance_id)
+        if parameter.scope and not may_end(config, snapshot, parameter.scope):
+            continue
         age = snapshot.now - parameter.modified_at
         if standing is None and age >= SETTLED:
             sentence = f"{passed(age)} old, and its instance is gone"
-        elif standing is not None and standing.runner is not None and standing.runner.online and age >= GHOST_AGE:
+        elif standing is not None and standing.runner is not None and standing.runner.online and age >= TOOK_UP:
             sentence = "its instance has registered and should have deleted it"
         elif age >= PARAMETER_AGE:
             sentence = f"{passed(age)} old: too old to be used"

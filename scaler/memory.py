@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.breaker import counted
-from scaler.model import Breaker, Launch, Link, LinkState, Memory, Outcome, Reason, Result
+from scaler.breaker import after_failure, after_launch
+from scaler.model import Breaker, Deregister, Launch, Link, LinkState, Memory, Outcome, Reason, Removal, Result
 
 VERSION = 2
 LIMIT = 4096
@@ -116,7 +116,7 @@ def decode(text: str | None) -> Memory:
 
 def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memory:
     """
-    The memory with what this tick's launches taught: the links asked for, the launches counted.
+    The memory with what this tick's outcomes taught: the links asked for, launches and failures counted.
 
     `now` is a time after them: a link must count as recent for no less than its instance may be unlisted.
 
@@ -127,6 +127,8 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     minute = _when(_minute(now))
     for outcome in outcomes:
         command = outcome.command
+        if isinstance(command, Deregister) and command.failed and outcome.detail == Removal.REMOVED:
+            breakers[command.failed] = after_failure(breakers.get(command.failed), now, now)
         if not isinstance(command, Launch) or outcome.link is None:
             continue
         slot = f"{command.pool}/{command.slot}"
@@ -142,7 +144,7 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
             launches = {when: count for when, count in launches.items() if now - when < timedelta(minutes=61)}
             launches[minute] = launches.get(minute, 0) + 1
             if command.reason is not Reason.ASKED:  # a person who asks sees for himself what comes of it
-                breakers[command.pool] = counted(breakers.get(command.pool), command.job, now)
+                breakers[command.pool] = after_launch(breakers.get(command.pool), command.job, now)
     return replace(memory, links=links, launches=launches, breakers=breakers)
 
 

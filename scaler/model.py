@@ -365,13 +365,14 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Deregister:
-    """Delete a ghost's record."""
+    """Delete a ghost's record; with `failed`, it tells of a launch of that pool that never registered."""
 
     scope: Scope
     runner_id: int
     runner_name: str
     reason: Reason
     sentence: str
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

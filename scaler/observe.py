@@ -75,7 +75,7 @@ class Observer:
         runners = self._runners(scopes, instances)
         served = self._served()
         jobs, public = self._queues(self._repositories(scopes), deep=deep)
-        self._check_emptiness(runners, jobs)
+        self._check_emptiness(instances, runners, jobs)
         self._check_clocks()
         return (
             Snapshot(
@@ -255,8 +255,14 @@ class Observer:
         public = frozenset(r for r, queue in zip(repositories, queues, strict=True) if queue.public)
         return jobs, public
 
-    def _check_emptiness(self, runners: dict[Scope, tuple[Runner, ...]], jobs: Iterable[Job]) -> None:
-        """A running job that names a runner of ours contradicts a list without any."""
+    def _check_emptiness(
+        self, instances: Sequence[Instance], runners: dict[Scope, tuple[Runner, ...]], jobs: Iterable[Job]
+    ) -> None:
+        """A runner of ours that is online contradicts a list without instances, a job that it runs one without runners."""
+        online = [r.name for each in runners.values() for r in each if r.online and r.name.startswith(self._prefix)]
+        if online and not instances and not any(unseen.view is View.INSTANCES for unseen in self._unseen):
+            why = f"EC2 lists no instance at all, but {online[0]} is online: not believed"
+            self._unseen.append(Unseen(View.INSTANCES, "", why))
         for job in jobs:
             scope = self._config.scope_of(job.repository)
             named = job.runner_name or ""

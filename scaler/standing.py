@@ -93,7 +93,8 @@ def standings(config: Config, snapshot: Snapshot) -> tuple[Standing, ...]:
             age=max(snapshot.now - instance.launched_at, timedelta()),
             # Between the put and the tag, the parameter and GitHub's record know the scope.
             scope=instance.scope or (runner.scope if runner else None) or told.get(instance.id) or None,
-            handed_over=instance.scope is not None or instance.id in told,
+            # With the parameters unseen it may have been: it gets all of boot_timeout.
+            handed_over=instance.scope is not None or instance.id in told or not snapshot.sees(View.PARAMETERS),
             pool=config.pool(instance.pool),
             runner=runner,
             job=running.get(name),
@@ -120,6 +121,11 @@ def sees_scope(config: Config, snapshot: Snapshot, scope: str | None) -> bool:
     return all(snapshot.sees(View.RUNNERS, s) for s in scopes) and all(
         snapshot.sees(View.QUEUE, r) for r in repositories
     )
+
+
+def may_end(config: Config, snapshot: Snapshot, scope: str) -> bool:
+    """Whether what is left over in a scope may be removed: all of it was seen, and its runners serve nobody unseen."""
+    return sees_scope(config, snapshot, scope) and snapshot.sees(View.GROUP, scope)
 
 
 def _phase(standing: Standing, *, seen: bool) -> Phase:

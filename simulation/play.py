@@ -246,7 +246,7 @@ class Play:
             sim.ticks(1, every=120.0)
             if len(sim.oracle.alive()) <= warm and not self._waiting():
                 break
-        sim.ticks(5, every=120.0)  # lists may lag: a ghost is seen late, and remembered until it is seen no more
+        sim.ticks(5, every=300.0)  # lists may lag: a ghost is seen late, and remembered until it is seen no more
         wrong = [f"not served: {name}" for name in self._waiting()]
         for kind, names in sim.left().items():
             if len(names) != (0 if kind == "parameters" else warm):

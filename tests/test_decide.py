@@ -10,6 +10,7 @@ import pytest
 
 from scaler.config import Config, RegisterAt, Registration
 from scaler.decide import decide
+from scaler.memory import remember
 from scaler.model import (
     Breaker,
     Down,
@@ -19,8 +20,11 @@ from scaler.model import (
     Link,
     LinkState,
     Memory,
+    Outcome,
     Plan,
     Reason,
+    Removal,
+    Result,
     Snapshot,
     Subject,
     Tag,
@@ -77,7 +81,7 @@ def case(rule: str, snapshot: Snapshot, *expected: str, config: Config = CONFIG,
 
 
 HELD: Any = {"hold": True}
-SEEN = Memory(ghosts={PREFIX + "i-9": NOW - span("1m")})
+SEEN = Memory(ghosts={PREFIX + "i-9": NOW - span("5m")})
 WORKING_HOURS, AT_NIGHT = ((Schedule(f"0 {hour} * * *", "UTC", span("8h"), 1),) for hour in (8, 22))
 ORGANIZATION = config(register_at=RegisterAt.ORGANIZATION, organization="acme")
 DEMAND = [
@@ -440,10 +444,15 @@ RECONCILE = [
     case("a pool gone from the config drains, and is not ended", world(idle(since="4m", pool="old"))),
     case("a ghost is only remembered when first seen", world(ghost())),
     case(
-        "a ghost is deregistered when seen a minute apart",
+        "a ghost is deregistered when seen five minutes apart",
         world(ghost()),
         f"deregister {PREFIX}i-9",
-        memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1m")}),
+        memory=Memory(ghosts={PREFIX + "i-9": NOW - span("5m")}),
+    ),
+    case(
+        "a new instance may be missing from EC2's list for minutes: its runner is no ghost yet",
+        world(ghost()),
+        memory=Memory(ghosts={PREFIX + "i-9": NOW - span("299s")}),
     ),
     case(
         "a runner that a job names is no ghost",
@@ -652,16 +661,20 @@ def test_three_launches_that_never_registered_open_the_breaker() -> None:
 
 def test_a_jit_runner_that_was_never_online_counts_when_its_machine_ended_itself() -> None:
     """Its record stays; a runner that did its job leaves none."""
-    memory = decide(CONFIG, world(ghost()), Memory()).memory
-    assert memory.breakers == {"amd64": Breaker(1, NOW, None)}
-    assert decide(CONFIG, world(ghost()), memory).memory.breakers == memory.breakers
+    plan = decide(CONFIG, world(ghost()), Memory(ghosts={PREFIX + "i-9": NOW - span("5m")}))
+    (command,) = plan.commands
+    removed = remember(plan.memory, [Outcome(command, Result.DONE, Removal.REMOVED)], NOW)
+    assert removed.breakers == {"amd64": Breaker(1, NOW, None)}
+    for elsewhere in (Outcome(command, Result.DONE, Removal.GONE), Outcome(command, Result.FAILED, "500")):
+        assert remember(plan.memory, [elsewhere], NOW).breakers == {}  # another tick counts it, or the next
 
 
 def test_failures_hours_apart_are_no_row() -> None:
+    orphan = booting(age="20m", draining_since=NOW - span("5m"))
     memory = Memory(breakers={"amd64": Breaker(2, NOW - span("3h"))})
-    assert decide(CONFIG, world(ghost()), memory).memory.breakers["amd64"].failures == 3
+    assert decide(CONFIG, world(orphan), memory).memory.breakers["amd64"].failures == 3
     memory = Memory(breakers={"amd64": Breaker(2, NOW - span("181m"))})
-    assert decide(CONFIG, world(ghost()), memory).memory.breakers == {"amd64": Breaker(1, NOW, None)}
+    assert decide(CONFIG, world(orphan), memory).memory.breakers == {"amd64": Breaker(1, NOW - span("20m"), None)}
 
 
 @pytest.mark.parametrize(("age", "failures"), [("19m", None), ("20m", 1), ("21m", 1)])

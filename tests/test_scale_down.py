@@ -119,6 +119,8 @@ def test_a_ghost_is_deregistered_when_two_ticks_saw_it(world: World) -> None:
     world.box.github.cancel(run.id)
     world.box.clock.advance(60)
     assert world.tick().verdicts("runner") != {}
+    world.box.clock.advance(240)
+    assert world.tick().commands() == []
     world.box.clock.advance(60)
     assert "deregister done" in world.tick().commands()
     assert world.left()["runners"] == []
@@ -134,6 +136,9 @@ def test_a_parameter_whose_instance_is_gone_is_swept(world: World) -> None:
     world.tick()
     assert world.left()["parameters"] != []
     world.advance(2)
+    world.tick()
+    assert world.left()["parameters"] == []
+    world.advance(4)
     world.tick()
     assert world.left() == NOTHING
 

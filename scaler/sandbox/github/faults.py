@@ -48,7 +48,7 @@ _VALUES = {FaultKind.STATUS: 500.0, FaultKind.HTML: 502.0, FaultKind.COUNT: 1.0}
 @dataclass(frozen=True, slots=True)
 class Fault:
     """
-    Requests of `method` ("" for any) whose path matches `path` fail by `kind`.
+    Requests of `method` ("" for any) whose path matches `path`, and whose query `query`, fail by `kind`.
 
     After the first `skip` of them, for `times` requests (None: until cleared). Paths below `/_runner/` are
     met only by patterns that name them.
@@ -61,6 +61,7 @@ class Fault:
     skip: int = 0
     value: float | None = None
     odd: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    query: str = ""
 
     @property
     def amount(self) -> float:
@@ -77,6 +78,7 @@ class Faults:
     def add(self, fault: Fault) -> None:
         """Switch a fault on."""
         re.compile(fault.path)
+        re.compile(fault.query)
         self._on.append((fault, [0]))
 
     def clear(self) -> None:
@@ -87,12 +89,14 @@ class Faults:
         """The faults that are on."""
         return iter([fault for fault, _ in self._on])
 
-    def hit(self, method: str, path: str) -> list[Fault]:
+    def hit(self, method: str, path: str, query: str = "") -> list[Fault]:
         """The faults that this request meets; it counts for them."""
         met = []
         for fault, seen in list(self._on):
             runner_protocol = "/_runner/" in path and "_runner" not in fault.path
             if runner_protocol or fault.method not in ("", method) or not re.search(fault.path, path):
+                continue
+            if not re.search(fault.query, query):
                 continue
             seen[0] += 1
             if seen[0] <= fault.skip:

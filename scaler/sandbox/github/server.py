@@ -210,7 +210,7 @@ class GitHubServer:
 
     def _faults(self, request: Request) -> list[Fault]:
         with self.world.clock.lock:
-            met = self.world.faults.hit(request.method, request.path)
+            met = self.world.faults.hit(request.method, request.path, request.query)
             for fault in met:
                 self.world.state.journal.write(
                     "github.fault", kind=str(fault.kind), method=request.method, path=request.path

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from scaler.config import Config, RegisterAt
+from scaler.config import Config, RegisterAt, Registration
 from scaler.memory import StateError, decode
 from scaler.model import (
     ApiError,
@@ -209,14 +209,26 @@ class Observer:
 
         runners = dict(zip(scopes, self._threads.map(ask, scopes), strict=True))
         for scope in scopes:
-            registered = [i for i in instances if i.scope == scope and i.idle_since and not i.draining_since]
+            registered = [i for i in instances if i.scope == scope and self._has_record(i)]
             if registered and not runners[scope]:
-                why = f"GitHub lists no runner at all, but that of {registered[0].id} was seen idle: not believed"
+                why = f"GitHub lists no runner at all, but {registered[0].id} has registered one: not believed"
                 self._unseen.append(Unseen(View.RUNNERS, scope, why))
             if "/" not in scope and scope not in {self._config.scope_of(r) for r in self._config.repositories}:
                 why = "registered at an organization that config.yaml does not name any more: its jobs are not seen"
                 self._unseen.append(Unseen(View.RUNNERS, scope, why))
         return runners
+
+    def _has_record(self, instance: Instance) -> bool:
+        """
+        Whether GitHub must have a record of its runner: it was seen idle and not drained, or was made by JIT.
+
+        A JIT runner's goes when its job is done, and the machine with it; one that was marked by an earlier tick for
+        having none lives too long for that. Then an empty list, and an empty queue with it, may be an outage's.
+        """
+        if instance.draining_since is None or instance.idle_since is not None:
+            return instance.idle_since is not None and instance.draining_since is None
+        pool = self._config.pool(instance.pool)
+        return pool is not None and pool.registration is Registration.JIT
 
     def _served(self) -> frozenset[str] | None:
         """

@@ -40,7 +40,7 @@ def busy(pool: str) -> Simulation:
 
 def killed(sim: Simulation) -> bool:
     """Whether the scaler ended a job."""
-    return any(broken.promise == KILLED for broken in sim.oracle.broken)
+    return bool(sim.journal.of("job.lost")) or any(broken.promise == KILLED for broken in sim.oracle.broken)
 
 
 def lie(sim: Simulation, *paths: str, runner: str = "") -> Tap:

@@ -23,7 +23,15 @@ def readable(party: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return call(*args, **kwargs)
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                IndexError,
+                OverflowError,
+                RecursionError,
+            ) as error:
                 what = call.__name__.replace("_", " ")
                 raise Unavailable(f"{party}: {what}: an answer that cannot be read ({error!r:.80})") from error
 

@@ -100,7 +100,7 @@ def decode(text: str | None) -> Memory:
             launches={_when(minute): int(count) for minute, count in state["launches"].items()},
             breakers={
                 pool: Breaker(
-                    int(failures), _when(since), None if opened is None else _when(opened), int(launched), job
+                    int(failures), _when(since), None if opened is None else _when(opened), int(launched), str(job)
                 )
                 for pool, (failures, since, opened, launched, job) in state["breakers"].items()
             },
@@ -110,7 +110,16 @@ def decode(text: str | None) -> Memory:
         )
     except StateError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError, OSError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        IndexError,
+        OSError,
+        RecursionError,
+    ) as error:
         raise StateError(f"not a state of ours ({type(error).__name__})") from error
 
 

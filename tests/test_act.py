@@ -320,6 +320,13 @@ def test_a_fleet_that_was_throttled_inside_spends_its_link(bench: Bench) -> None
     assert (outcome.result, outcome.link, outcome.spent) == (Result.SKIPPED, 5, True)
 
 
+def test_a_fleet_that_was_refused_inside_spends_its_link(bench: Bench) -> None:
+    bench.sim.aws.refuse_capacity(code="InvalidParameter", message="no such thing")
+    assert bench.one(launch()) == Outcome(
+        launch(), Result.REFUSED, "InvalidParameter: no such thing", link=5, spent=True
+    )
+
+
 def test_a_launch_that_is_throttled_after_a_refusal_tells_both(bench: Bench) -> None:
     bench.sim.aws.refuse_capacity(message="none left")
     bench.sim.aws.fail(FLEET, code="RequestLimitExceeded", times=None, skip=1)
@@ -378,6 +385,13 @@ def test_a_record_that_cannot_be_taken_back_is_left_to_the_sweep(bench: Bench) -
     assert outcome.result is Result.FAILED
     assert "ssm:PutParameter" in outcome.detail
     assert list(bench.runners) == bench.ids
+
+
+def test_a_put_whose_answer_was_lost_is_known_for_its_own(bench: Bench) -> None:
+    bench.sim.aws.fail(PUT, kind="drop-after")
+    assert bench.one(launch()).result is Result.DONE
+    assert bench.effects == [FLEET, MINT, PUT, PUT, TAGGED]
+    assert (list(bench.runners), len(bench.parameters)) == (bench.ids, 1)
 
 
 def test_whose_secret_is_there_first_has_handed_over_and_the_other_takes_back_its_own(bench: Bench) -> None:

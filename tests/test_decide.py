@@ -697,6 +697,14 @@ def test_a_row_of_failures_began_with_the_oldest_launch() -> None:
     assert decide(CONFIG, world(*orphans), Memory()).memory.breakers == {"amd64": Breaker(3, NOW - span("20m"), NOW)}
 
 
+def test_failures_hours_apart_are_no_row_in_a_pool_that_is_gone_either() -> None:
+    orphan = booting(age="20m", pool="old", draining_since=NOW - span("5m"))
+    memory = Memory(breakers={"old": Breaker(2, NOW - span("181m"))})
+    assert decide(CONFIG, world(orphan), memory).memory.breakers == {"old": Breaker(1, NOW - span("20m"))}
+    memory = Memory(breakers={"old": Breaker(3, NOW - span("181m"), NOW - span("2h"))})
+    assert decide(CONFIG, world(orphan), memory).memory.breakers == {"old": Breaker(4, NOW - span("181m"), NOW)}
+
+
 def test_a_jit_instance_whose_runner_came_and_went_is_no_failure() -> None:
     leaving = instance(age="20m", draining_since=NOW - span("5m"))
     assert decide(CONFIG, world(leaving), Memory()).memory.breakers == {}

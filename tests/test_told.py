@@ -126,6 +126,11 @@ JOBS = [
     row("the breaker's trial is out", world(jobs(2)), memory=stopped_breaker("30m")),
     row("the hour's budget is spent", world(job()), memory=Memory(launches={NOW - span("59m"): 800})),
     row("the state may not be read", world(job(), unseen(View.STATE, denied=True))),
+    row(
+        "the state may not be read, but the chains are known",
+        world(job(), unseen(View.STATE, denied=True)),
+        memory=Memory(start=207800000),
+    ),
     row("blind", world(jobs(2), unseen(View.INSTANCES))),
     row("ready for min_idle", world(), config=config(pool(min_idle=1), repositories=(API,))),
 ]
@@ -173,7 +178,7 @@ INSTANCES = [
 ]
 OTHERS = [
     row("a ghost at first", world(ghost())),
-    row("a ghost", world(ghost()), memory=Memory(ghosts={PREFIX + "i-9": NOW - span("61s")})),
+    row("a ghost", world(ghost()), memory=Memory(ghosts={PREFIX + "i-9": NOW - span("301s")})),
     row("a parameter without an instance", world(parameter(age="6m"))),
     row("a parameter that was used", world(booting(age="2m"), parameter(age="1m"), runner("i-1"))),
     row(

@@ -17,7 +17,7 @@ from scaler.config import Registration
 from scaler.decide import decide
 from scaler.exits import Exit, exit_code
 from scaler.memory import remember
-from scaler.model import Breaker, JobStatus, Launch, Memory, Outcome, Reason, Result, Snapshot, Up, View
+from scaler.model import Breaker, Deregister, JobStatus, Launch, Memory, Outcome, Reason, Result, Snapshot, Up, View
 from scaler.room import LAUNCHES_PER_HOUR_AND_SLOT, LAUNCHES_PER_TICK
 from scaler.sandbox.github.faults import Fault, FaultKind
 from simulation.boxes import Habit
@@ -25,6 +25,7 @@ from simulation.world import CONFIG, Simulation
 from tests.worlds import (
     API,
     NOW,
+    PREFIX,
     WEB,
     Piece,
     booting,
@@ -35,6 +36,7 @@ from tests.worlds import (
     job,
     jobs,
     pool,
+    runner,
     span,
     unseen,
     working,
@@ -210,7 +212,7 @@ def test_a_lost_state_costs_a_healthy_pool_a_boot_and_no_more() -> None:
     assert sim.oracle.counts.launched == 20
 
 
-def test_a_watch_of_short_jobs_never_meets_the_breaker() -> None:
+def test_ticks_between_which_short_jobs_are_done_never_meet_the_breaker() -> None:
     """Quarter-hourly ticks see none of these runners, for hours on end."""
     for name in (JIT, TOKEN):
         sim = Simulation(BIG)
@@ -401,3 +403,13 @@ def test_a_proof_is_renewed_while_runners_are_seen_and_forgotten_after_a_day() -
     assert decide(CFG, world(working()), old).memory.proven == PROVEN
     fresh = Memory(proven={"amd64@runner-amd64:3": NOW - span("5h")})
     assert decide(CFG, world(working()), fresh).memory.proven == fresh.proven  # or every tick would write the state
+
+
+@pytest.mark.parametrize(
+    ("labels", "failed"), [("self-hosted linux x64", "amd64"), ("self-hosted linux x64 extra", "")]
+)
+def test_a_ghost_whose_labels_are_not_its_pools_is_swept_and_not_counted(labels: str, failed: str) -> None:
+    seen = Memory(ghosts={f"{PREFIX}i-9": NOW - span("5m")})
+    (command,) = decide(CFG, world(runner("i-9", online=False, number=9, labels=labels)), seen).commands
+    assert isinstance(command, Deregister)
+    assert command.failed == failed

@@ -319,6 +319,23 @@ def test_parameters_unseen_do_not_shorten_the_time_to_boot_of_an_instance_whose_
     assert sim.oracle.counts.launched == 1
 
 
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize("lag", [0.0, 120.0, 1200.0])
+def test_a_parameter_that_ssm_lists_late_is_neither_put_twice_nor_missed(lag: float, *, tagged: bool) -> None:
+    """Where its scope tag could not be written, the parameter alone tells whose the instance is, once it is listed."""
+    sim = Simulation()
+    sim.aws.settings = replace(sim.aws.settings, parameters=replace(sim.aws.settings.parameters, lag=lag))
+    if not tagged:
+        sim.aws.fail("ec2:CreateTags", code="InternalError", times=1)
+    sim.boxes.manners.boot_delay = 100.0
+    run = sim.push(minutes=30)
+    sim.ticks(6, every=30)
+    assert run.current[0].status == "in_progress"
+    assert sim.oracle.counts.launched == 1
+    puts = [entry for entry in sim.journal.of("parameter.put") if "/i-" in entry.facts["name"]]
+    assert len(puts) == 1
+
+
 # --- the exception -------------------------------------------------------------------------------
 
 

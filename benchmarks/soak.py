@@ -99,6 +99,7 @@ class Soak:
             ("**other promises broken**", str(len(oracle.broken) - counts.killed - counts.over_caps)),
             ("oldest instance at its end, held ones apart", str(counts.oldest).partition(".")[0]),
             ("most instances at once, of 20", str(counts.most_alive)),
+            ("live runners removed by the scaler", str(counts.removed_alive)),
             ("residue: jobs taken within the minute before their runner's removal, GitHub saying idle",
              str(counts.removed_before_it_was_seen)),
             ("residue: jobs sent to a runner at the moment of its removal, and queued again",

@@ -176,9 +176,10 @@ class _Session:
         self, config: Config, inputs: Inputs, env: Mapping[str, str], publisher: Publisher, clock: RealClock
     ) -> None:
         from scaler.act import Actor  # noqa: PLC0415 - the SDKs are loaded after all input was found good
-        from scaler.aws_api import AwsApi, runner_prefix  # noqa: PLC0415
+        from scaler.aws_api import AwsApi  # noqa: PLC0415
         from scaler.credentials import account_of, session_for  # noqa: PLC0415
         from scaler.github_api import GitHubApi  # noqa: PLC0415
+        from scaler.names import runner_prefix  # noqa: PLC0415
         from scaler.observe import Observer  # noqa: PLC0415
 
         publisher.mask(inputs.github_token)

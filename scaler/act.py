@@ -178,14 +178,24 @@ class Actor:
 
     # --- launching -----------------------------------------------------------------------------
 
-    def _denied(self, memory: Memory, snapshot: Snapshot) -> Denied | None:
-        """Who may not write the state may not write a secret either: launches for nobody, which nobody remembers."""
+    def _unremembered(self, launches: Sequence[Launch], memory: Memory, snapshot: Snapshot) -> list[Outcome]:
+        """
+        What the launches come to if nobody could remember them; none, if somebody can.
+
+        Who may not write the state may not write a secret either. And of two first ticks that begin their chains
+        differently, one has to wait.
+        """
         try:
-            if snapshot.sees(View.STATE):
-                self._cloud.save_state(encode(memory), always=True)
-        except ApiError as error:
-            return error if isinstance(error, Denied) else None
-        return None
+            if not snapshot.sees(View.STATE) or self._cloud.save_state(encode(memory), always=True):
+                return []
+        except Denied as error:
+            return [failed_by(launch, error) for launch in launches]
+        except ApiError:
+            return []  # for once; that it was not kept is told when it is written again, after the launches
+        return [
+            Outcome(launch, Result.TAKEN, "another tick is this fleet's first; the next one goes on")
+            for launch in launches
+        ]
 
     def _launch_all(
         self, launches: Sequence[Launch], memory: Memory, snapshot: Snapshot, late: Callable[[], bool]
@@ -196,8 +206,8 @@ class Actor:
         A replayed token may answer with an instance that has ended since (undocumented for CreateFleet), so
         every id is looked at once; what is dead goes on to its slot's next link.
         """
-        if (denied := self._denied(memory, snapshot)) is not None:
-            return [failed_by(launch, denied) for launch in launches]
+        if unremembered := self._unremembered(launches, memory, snapshot):
+            return unremembered
         settled: dict[int, Outcome] = {}
         pending = {number: Attempt(command, command.link) for number, command in enumerate(launches)}
         while pending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
@@ -29,6 +28,7 @@ from scaler.model import (
     Scope,
     Unavailable,
 )
+from scaler.names import client_token
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -273,24 +273,22 @@ class AwsApi:
         self._loaded = value
         return value
 
-    def save_state(self, value: str, *, always: bool = False) -> None:
-        """Overwrite the state parameter, if it changed or `always`."""
+    def save_state(self, value: str, *, always: bool = False) -> bool:
+        """
+        Write the state parameter, if it changed or `always`; False if there was none and another tick wrote another.
+
+        Two first ticks must not each begin chains of their own.
+        """
         if value == self._loaded and not always:
-            return
-        with _translated("ssm:PutParameter"):
-            self._ssm.put_parameter(Name=f"{self._path}state", Value=value, Type="String", Overwrite=True)
+            return True
+        there = self._loaded is not None
+        try:
+            with _translated("ssm:PutParameter"):
+                self._ssm.put_parameter(Name=f"{self._path}state", Value=value, Type="String", Overwrite=there)
+        except _AlreadyExistsError:
+            return self.load_state() == value
         self._loaded = value
-
-
-def client_token(fleet: str, pool: str, slot: int, link: int) -> str:
-    """`H(fleet, pool, slot, k)`: 64 ASCII characters, EC2's limit."""
-    return hashlib.sha256("\0".join((fleet, pool, str(slot), str(link))).encode()).hexdigest()
-
-
-def runner_prefix(fleet: str, account: str, region: str) -> str:
-    """`<fleet>-<h6>-`: two fleets of one name never take each other's runners for ghosts."""
-    digest = hashlib.sha256(f"{account}\x00{region}\x00{fleet}".encode()).hexdigest()
-    return f"{fleet}-{digest[:6]}-"
+        return True
 
 
 class _AlreadyExistsError(Exception):

@@ -655,5 +655,5 @@ class Cloud(Protocol):
     def load_state(self) -> str | None:
         """The fleet's state parameter, or None."""
 
-    def save_state(self, value: str, *, always: bool = False) -> None:
-        """Overwrite the fleet's state parameter, if the value is new or `always`."""
+    def save_state(self, value: str, *, always: bool = False) -> bool:
+        """Write the fleet's state parameter, if the value is new or `always`; False if another wrote the first one."""

@@ -205,9 +205,12 @@ def _load_state(_rules: Rules, world: World, _call: Call) -> Answers:
 
 
 def _save_state(_rules: Rules, world: World, call: Call) -> Answers:
-    (value,) = call.arguments
+    value, overwrite = call.arguments
+    if world.state is not None and not overwrite:
+        yield "another wrote the first", world.state == value, world
+        return
     after = world if value == world.state else world._replace(state=value, before=world.state)
-    yield "saved", None, after
+    yield "saved", True, after
     if (lost := after.spent("lost")) is not None:
         yield "saved, but the answer is lost", Raised("Unavailable"), lost
 

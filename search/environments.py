@@ -76,6 +76,7 @@ ENVIRONMENTS = (
     Environment("slow ticks, boot_timeout 1m", (fleet(pool(1, boot=1)),), Left(jumps=(4, 4))),
     Environment("a day passes", ONE, Left(deaths=1, hints=1, jumps=(24 * 60,))),
     Environment("midnight passes", ONE, Left(deaths=1, hints=1, jumps=(2,)), FEWER, time=BEFORE_MIDNIGHT, state=KNOWN),
+    Environment("midnight, and no state yet", ONE, Left(jumps=(2,)), time=BEFORE_MIDNIGHT),
     EDITED,
     Environment("max is raised", (fleet(pool(1)), fleet(pool(2, version="2"))), Left(deaths=1, edits=1), FEWER),
     Environment("max is lowered", (fleet(pool(2)), fleet(pool(1))), Left(deaths=1, edits=1), FEWER),
@@ -103,7 +104,6 @@ ASSUMED_AWAY = (
         "a fleet of nothing leaves its token", (fleet(pool(1, markets=BOTH)),), Left(empty=1), empty_spends=False
     ),
     Environment("the state is deleted, a day old", ONE, Left(losses=1, jumps=(24 * 60,))),
-    Environment("midnight, and no state yet", ONE, Left(jumps=(2,)), time=BEFORE_MIDNIGHT),
 )
 """Here the shipped scheme is expected to exceed a cap: each is an assumption, and shows that it is needed."""
 

@@ -190,11 +190,14 @@ class Ports:
         self.loaded = self._ask("load_state")
         return self.loaded
 
-    def save_state(self, value: str, *, always: bool = False) -> None:
-        """Overwrite it, as AwsApi does: if it changed, or always."""
-        if always or value != self.loaded:
-            self._ask("save_state", value)
+    def save_state(self, value: str, *, always: bool = False) -> bool:
+        """Write it, as AwsApi does: if it changed, or always; the first one without overwriting."""
+        if not always and value == self.loaded:
+            return True
+        written: bool = self._ask("save_state", value, self.loaded is not None)  # or it is there, and the same
+        if written:
             self.loaded = value
+        return written
 
 
 class Begun(NamedTuple):

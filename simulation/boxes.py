@@ -111,6 +111,11 @@ class Boxes:
         job = None if box is None or box.dead else box.job
         return job if job is not None and job.status == "in_progress" else None
 
+    def listens(self, instance_id: str) -> bool:
+        """Whether a machine's listener was up, whatever it was at."""
+        box = self.boxes.get(instance_id)
+        return box is not None and not box.dead and box.runner is not None and box.runner.open_polls > 0
+
     def adopt(self, runner: Runner, box: Box) -> None:
         """A box's listener serves this runner from now on."""
         self._by_runner[runner.id] = box

@@ -48,6 +48,7 @@ class Counts:
     oldest: timedelta = timedelta()
     machine_time: timedelta = timedelta()
     ended_at_max_lifetime: int = 0
+    removed_alive: int = 0
     removed_before_it_was_seen: int = 0
     sent_to_a_removed_runner: int = 0
     sent_to_a_lost_machine: int = 0
@@ -154,6 +155,7 @@ class Oracle:
         if not name.startswith(self._prefix):
             self._break(FOREIGN, f"runner {name} is not of the fleet, and was removed")
         self._removed.add(name)
+        self.counts.removed_alive += self._boxes.listens(name.removeprefix(self._prefix))
         number = name.removeprefix(self._prefix)
         job, launched = self._boxes.working(number), self._alive.get(number)
         if job is not None and launched is not None and number not in self.forced:

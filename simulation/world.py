@@ -15,10 +15,11 @@ from typing import Any, cast
 import boto3
 
 from scaler.act import Actor
-from scaler.aws_api import AwsApi, runner_prefix
+from scaler.aws_api import AwsApi
 from scaler.config import Config, load
 from scaler.github_api import GitHubApi
 from scaler.model import Down, Tick, Up
+from scaler.names import runner_prefix
 from scaler.observe import Observer
 from scaler.reconcile import Reconciler
 from scaler.sandbox.aws.server import AwsServer

@@ -13,7 +13,7 @@ import pytest
 from scaler.act import LATE, Acted, Actor
 from scaler.attempt import MAX_CALLS_PER_SLOT
 from scaler.aws_api import AwsApi
-from scaler.memory import decode
+from scaler.memory import decode, encode
 from scaler.model import (
     Command,
     DeleteParameter,
@@ -631,6 +631,19 @@ def test_a_state_that_could_not_be_written_for_once_stops_no_launch(bench: Bench
     acted = bench.act(launch(), unseen=())
     assert [outcome.result for outcome in acted.outcomes] == [Result.DONE]
     assert acted.unseen == ()
+
+
+@pytest.mark.parametrize(("start", "launched"), [(7, 0), (None, 1)], ids=["another start", "the same state"])
+def test_of_two_first_ticks_one_waits_if_they_would_begin_their_chains_differently(
+    bench: Bench, start: int | None, launched: int
+) -> None:
+    """Each has read that there is no state; around midnight they do not begin at the same link."""
+    aws = bench.sim.aws
+    params = {"Name": "/runner-scaler/main/state", "Type": "String", "Value": encode(Memory(start=start))}
+    bench.sim.clock.after(0.25, lambda: aws.perform("ssm", "PutParameter", params, aws.ambient.principal))
+    (outcome,) = bench.act(launch(), unseen=()).outcomes
+    assert outcome.result is (Result.DONE if launched else Result.TAKEN)
+    assert len(bench.ids) == launched
 
 
 @pytest.mark.parametrize("denied", [True, False])

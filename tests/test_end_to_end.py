@@ -242,16 +242,32 @@ def test_an_instance_that_ec2_does_not_list_yet_is_handed_over_and_tagged_by_the
 def test_a_slot_that_only_looks_free_is_not_handed_over_again(world: World) -> None:
     """EC2's list lags; its answer to the slot's token is the instance that is there, with its scope."""
     world.amend("    max: 5", "    max: 1")
+    world.push("long", labels=("self-hosted", "arm64", "acme"), duration=7200)
+    world.tick()
+    world.boot()
+    world.until(lambda: len(world.box.journal.of("job.started")) == 1)
+    world.box.clock.advance(400)  # that one is in every list; none at all would not be believed
+    world.push("build", duration=3600)
+    world.tick()
+    world.boot()
+    world.until(lambda: len(world.box.journal.of("job.started")) == 2)
+    world.box.aws.configure({"consistency": {"instances": "5m"}})
+    world.push("other", repository="acme/web")
+    assert world.tick().commands() == ["launch taken by another tick"]
+    assert len(world.left()["instances"]) == 2
+    assert {r.scope for r in world.box.github.registered()} == {"acme/api"}
+
+
+def test_an_empty_list_of_instances_is_not_believed_while_a_runner_of_ours_is_online(world: World) -> None:
     world.push("build", duration=3600)
     world.tick()
     world.boot()
     world.until(lambda: world.box.journal.of("job.started") != [])
     world.box.aws.configure({"consistency": {"instances": "1h"}})
-    world.push("other", repository="acme/web")
+    world.push("other")
     ran = world.tick()
-    assert ran.commands() == ["launch taken by another tick"]
-    assert len(world.left()["instances"]) == 1
-    assert {r.scope for r in world.box.github.registered()} == {"acme/api"}
+    assert (ran.code, ran.commands()) == (4, [])
+    assert "EC2 lists no instance at all" in ran.said
 
 
 def test_a_lost_hint_after_an_outage_is_walked_through(world: World) -> None:

@@ -32,6 +32,7 @@ def small(name: str, *passes: int, **fields: Any) -> Any:
         small("slow ticks", 2),
         small("slow ticks, boot_timeout 1m", 2),
         small("midnight passes", 1, 1),
+        small("midnight, and no state yet", 1, 1),
         small("the config is edited", 1, 1),
         small("no capacity", 1, 1, left=Left(empty=1)),
         small("hand-over races", 1, 1),
@@ -50,10 +51,7 @@ def test_a_bad_scheme_is_found_out(scheme: Scheme) -> None:
     assert any(Search(replace(place, passes=(2, 1)), scheme).run(ENOUGH // 4, trace="over").trace for place in places)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["EC2 forgets a token within minutes", "a fleet of nothing leaves its token", "midnight, and no state yet"],
-)
+@pytest.mark.parametrize("name", ["EC2 forgets a token within minutes", "a fleet of nothing leaves its token"])
 def test_an_assumption_is_needed(name: str) -> None:
     assert Search(ALL[name], SHIPPED).run(ENOUGH, trace="over").trace
 

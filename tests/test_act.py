@@ -640,7 +640,11 @@ def test_of_two_first_ticks_one_waits_if_they_would_begin_their_chains_different
     """Each has read that there is no state; around midnight they do not begin at the same link."""
     aws = bench.sim.aws
     params = {"Name": "/runner-scaler/main/state", "Type": "String", "Value": encode(Memory(start=start))}
-    bench.sim.clock.after(0.25, lambda: aws.perform("ssm", "PutParameter", params, aws.ambient.principal))
+
+    def another_writes() -> None:
+        aws.perform("ssm", "PutParameter", params, aws.ambient.principal)
+
+    bench.sim.clock.after(0.15, another_writes)  # between the reading and the writing
     (outcome,) = bench.act(launch(), unseen=()).outcomes
     assert outcome.result is (Result.DONE if launched else Result.TAKEN)
     assert len(bench.ids) == launched

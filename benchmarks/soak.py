@@ -16,10 +16,14 @@ from datetime import timedelta
 from statistics import quantiles
 
 from benchmarks.weather import Weather
+from scaler import report
+from scaler.model import Tick
 from simulation.play import Play
 from simulation.world import CONFIG, Simulation
 
 SAMPLE = 400
+RECENT = 100
+"""So many of the newest secrets are looked for after each tick."""
 FLEET = (
     CONFIG.replace("max_runners: 5", "max_runners: 20")
     .replace("max: 3", "max: 12")
@@ -40,6 +44,8 @@ class Soak:
         self.ticks = 0
         self.compared = 0
         self.immortal: set[str] = set()
+        self.leaked: set[str] = set()
+        self.sim.told = self._look_for_secrets
         self._last_tick = self.sim.clock.now()
         self._longest_gap = timedelta()
 
@@ -69,6 +75,21 @@ class Soak:
             if now > due + 2 * self._longest_gap and number not in oracle.held:
                 self.immortal.add(number)
 
+    def _look_for_secrets(self, tick: Tick) -> None:
+        """In all that a tick tells people, GitHub, EC2's tags and SSM's names and descriptions, and the state."""
+        del self.sim.secrets[:-RECENT]
+        parameters = self.sim.aws.ssm.parameters.values()
+        told = [
+            *report.lines(tick),
+            report.markdown(tick, self.sim.config),
+            report.as_json(tick),
+            *(f"{held.name} {held.description}" for held in parameters),
+            *(held.value for held in parameters if held.type == "String"),
+            *(str(each.tags) for each in self.sim.aws.ec2.all_seen()),
+        ]
+        text = "\n".join(told)
+        self.leaked.update(secret for secret in self.sim.secrets if secret in text)
+
     def _compare(self) -> None:
         """A plan over HTTP must be the plan without the wire."""
         if list(self.sim.github.faults) or self.sim.aws.faults:
@@ -96,6 +117,7 @@ class Soak:
             ("**jobs killed**", str(counts.killed)),
             ("**instances immortal**", str(len(self.immortal))),
             ("**cap overruns**", str(counts.over_caps)),
+            ("**secrets told**", str(len(self.leaked))),
             ("**other promises broken**", str(len(oracle.broken) - counts.killed - counts.over_caps)),
             ("oldest instance at its end, held ones apart", str(counts.oldest).partition(".")[0]),
             ("most instances at once, of 20", str(counts.most_alive)),
@@ -130,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"BROKEN {broken.at:%d %H:%M:%S} {broken.promise}: {broken.what}")
     for line in wrong:
         print(f"AT THE END {line}")
-    return 1 if soak.sim.oracle.broken or soak.immortal or wrong else 0
+    return 1 if soak.sim.oracle.broken or soak.immortal or soak.leaked or wrong else 0
 
 
 if __name__ == "__main__":

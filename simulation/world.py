@@ -86,9 +86,15 @@ class Simulation:
     """GitHub, AWS, machines and an oracle on one clock that stands still unless it is pushed."""
 
     def __init__(self, config: str = CONFIG, seed: int = 0) -> None:
-        """The world of a config; `seed` fixes every made-up id and wait."""
+        """
+        The world of a config; `seed` fixes every made-up id and wait.
+
+        `secrets` are those that were minted, in their order; `told` hears every tick that ran to its end.
+        """
         random.seed(seed)
         self.config = config_from(config)
+        self.secrets: list[str] = []
+        self.told: Callable[[Tick], None] = lambda _: None
         self.clock = LoneClock(START)
         self.journal = Journal(self.clock)
         self.github = GitHubWorld(self.clock, self.journal)
@@ -136,7 +142,7 @@ class Simulation:
         github = DirectGitHub(self.server, tap, clock)
         cloud = AwsApi(config, cast("boto3.Session", DirectSession(self.aws, tap)), clock)
         observer = Observer(config, github, cloud, self.prefix, connections=1)
-        actor = Actor(config, github, cloud, mask=lambda _: None, launchers=1)
+        actor = Actor(config, github, cloud, mask=self.secrets.append, launchers=1)
         return Reconciler(config, observer, actor, clock)
 
     def tick(self, tap: Tap | None = None, config: Config | None = None) -> Tick | None:
@@ -149,9 +155,11 @@ class Simulation:
 
     def _run(self, what: Callable[[Reconciler], Tick], tap: Tap | None, config: Config | None) -> Tick | None:
         try:
-            return what(self.reconciler(tap, config))
+            tick = what(self.reconciler(tap, config))
         except Crashed:
             return None
+        self.told(tick)
+        return tick
 
     def ticks(self, count: int, every: float = 60.0) -> list[Tick]:
         """Healthy ticks in a row, `every` seconds apart."""

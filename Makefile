@@ -57,6 +57,10 @@ soak: dev ## A month under fault weather in virtual time: jobs killed, instances
 search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--help" for more)
 	@$(DEV)/python -m search $(ARGS)
 
+.PHONY: mutants
+mutants: dev data ## Does the rig bite? Faults by hand and by the thousand, which the tests must find (10 minutes)
+	@$(DEV)/python -m tests.mutants $(ARGS)
+
 .PHONY: lock
 lock: dev ## Renew the lock files from pyproject.toml and package.json
 	@$(COMPILE) --upgrade --output-file requirements.txt

@@ -327,6 +327,21 @@ def test_a_fleet_that_was_refused_inside_spends_its_link(bench: Bench) -> None:
     )
 
 
+def test_a_fleet_that_was_denied_inside_spends_its_link(bench: Bench) -> None:
+    bench.sim.aws.refuse_capacity(code="UnauthorizedOperation", message="not you")
+    outcome = bench.one(launch())
+    assert (outcome.result, outcome.link, outcome.spent, outcome.remedy != "") == (Result.DENIED, 5, True, True)
+    assert "not you" in outcome.detail
+
+
+def test_a_walk_whose_last_answer_was_lost_is_gone_on_with_at_that_link(bench: Bench) -> None:
+    bench.sim.aws.refuse_capacity(market="spot")
+    bench.sim.aws.fail(FLEET, kind="drop-after", times=3, skip=1)
+    outcome = bench.one(launch())
+    assert (outcome.result, outcome.link, outcome.spent) == (Result.FAILED, 5, True)
+    assert (bench.one(launch(6)).result, len(bench.ids)) == (Result.TAKEN, 1)  # on demand, not spot
+
+
 def test_a_launch_that_is_throttled_after_a_refusal_tells_both(bench: Bench) -> None:
     bench.sim.aws.refuse_capacity(message="none left")
     bench.sim.aws.fail(FLEET, code="RequestLimitExceeded", times=None, skip=1)
@@ -624,6 +639,7 @@ def test_who_may_no_longer_write_the_state_launches_nothing_though_it_has_not_ch
     bench.sim.aws.fail(PUT, code="AccessDeniedException", message="not you", status=400, times=None)
     acted = bench.act(launch(), unseen=())
     assert [outcome.result for outcome in acted.outcomes] == [Result.DENIED]
+    assert FLEET not in bench.effects
 
 
 def test_a_state_that_could_not_be_written_for_once_stops_no_launch(bench: Bench) -> None:

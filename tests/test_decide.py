@@ -478,6 +478,11 @@ RECONCILE = [
         "deleteparameter /runner-scaler/main/i-1",
     ),
     case(
+        "a parameter of a scope that was not seen is left, and hides no other",
+        world(parameter("i-2", age="1h", scope=WEB), parameter(age="1h"), unseen(View.RUNNERS, WEB)),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
+    case(
         "a parameter that is left hides none that is not",
         world(parameter("i-2", age="4m"), parameter(age="5m")),
         "deleteparameter /runner-scaler/main/i-1",

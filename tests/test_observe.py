@@ -209,6 +209,17 @@ def test_no_runner_at_all_where_a_job_runs_on_one_of_ours_is_not_believed(sim: S
     assert observed(sim).unseen == (Unseen(View.RUNNERS, API, why),)
 
 
+def test_no_instance_at_all_while_a_runner_of_ours_is_online_is_not_believed(sim: Simulation) -> None:
+    sim.push(minutes=60)
+    sim.ticks(2)
+    (number,) = sim.oracle.alive()
+    retag(sim, number, fleet="other")
+    why = f"EC2 lists no instance at all, but {sim.prefix + number} is online: not believed"
+    assert observed(sim).unseen == (Unseen(View.INSTANCES, "", why),)
+    sim.aws.fail("ec2:DescribeInstances", status=400, times=None)
+    assert missing(observed(sim)) == [(View.INSTANCES, "", False)]
+
+
 @pytest.mark.parametrize(
     ("pool", "believed"),
     [("amd64", False), ("arm64", True), ("old", True)],

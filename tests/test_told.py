@@ -135,8 +135,8 @@ JOBS = [
     row("ready for min_idle", world(), config=config(pool(min_idle=1), repositories=(API,))),
 ]
 INSTANCES = [
-    row("handed over", world(job(), instance(age="30s", scope=None))),
-    row("handed to nobody yet", world(instance(age="29s", scope=None), job())),
+    row("handed over", world(job(), instance(age="90s", scope=None))),
+    row("handed to nobody yet", world(instance(age="89s", scope=None), job())),
     row("booting", world(booting(age="2m"))),
     row("unknown", world(booting(), unseen(View.QUEUE, API))),
     row("runs a job", world(working(idle_since=NOW, draining_since=NOW))),

@@ -1,0 +1,135 @@
+"""
+Does the rig bite? Faults are put into copies of the program, and the tests have to find them. Not part of the tests.
+
+First the faults of `seeded_faults.py`, one a copy, each against the tests that should catch it; then mutmut's, by the
+thousand, in the modules that pyproject.toml names. docs/mutants.md says how to read it. `make mutants` runs this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.seeded_faults import FAULTS, Fault
+
+ROOT = Path(__file__).parents[1]
+LEFT_OUT = (".git", ".venv*", ".cache", "node_modules", "build", "mutants", "__pycache__", ".*_cache", ".hypothesis")
+LINKED = (".cache", "node_modules")
+"""What tests read that is not ours: GitHub's API description."""
+LIMIT = 600.0
+KILLED = frozenset({1, 3, 24, -24, 36, 152, 255})
+"""mutmut's exit codes of a failed test run and of one that never ends; 0 survived, 33 met no test."""
+LEAST = 90.0
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of the tree, so that the working tree is never touched."""
+    with TemporaryDirectory(prefix="mutants-") as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        for name in LINKED:
+            if (ROOT / name).exists():
+                (tree / name).symlink_to((ROOT / name).resolve())
+        yield tree
+
+
+def run(tree: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command of this Python in a tree."""
+    # What is imported must be the copy's, never what a path of the caller leads to.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=tree, env=env, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+
+
+# --- seeded faults -------------------------------------------------------------------------------
+
+
+def failing(fault: Fault | None, *tests: str) -> str:
+    """The first test that fails in a copy of the tree with this fault, or nothing."""
+    with copied() as tree:
+        if fault is not None:
+            file = tree / fault.file
+            file.write_text(fault.applied(file.read_text()))
+        try:
+            ran = run(tree, "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", *tests)
+        except subprocess.TimeoutExpired:
+            return "a test that never ends"
+    told = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    if ran.returncode == 0:
+        return ""
+    if ran.returncode != 1 or not told:
+        raise SystemExit(f"{' '.join(tests)} did not run:\n{ran.stdout}{ran.stderr}")
+    return told[0].partition(" ")[2].partition(" - ")[0]
+
+
+def seeded(workers: int) -> bool:
+    """Whether every seeded fault is caught."""
+    tests = sorted({test for fault in FAULTS for test in fault.tests})
+    if broken := failing(None, *tests):
+        raise SystemExit(f"{broken} fails without any fault")
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(lambda fault: failing(fault, *fault.tests), FAULTS))
+    print("| Seeded fault | In | Caught by |\n| --- | --- | --- |")
+    for fault, caught in zip(FAULTS, found, strict=True):
+        print(f"| {fault.name} | `{fault.file}` | {f'`{caught}`' if caught else '**nothing**'} |")
+    print(f"\n{sum(map(bool, found))} of {len(FAULTS)} seeded faults are caught.\n")
+    return all(found)
+
+
+# --- mutmut --------------------------------------------------------------------------------------
+
+
+def mutated(workers: int) -> bool:
+    """Whether at least nine in ten of mutmut's mutants are killed; prints those that are not."""
+    with copied() as tree:
+        mutmut = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)]
+        env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        ran = subprocess.run(mutmut, cwd=tree, env=env, capture_output=True, text=True, check=False)
+        metas = {path.stem: path for path in sorted((tree / "mutants" / "scaler").glob("*.meta"))}
+        codes = {name: json.loads(path.read_text())["exit_code_by_key"] for name, path in metas.items()}
+        codes = {name: each for name, each in codes.items() if each}
+        if ran.returncode != 0 or not codes or any(code is None for each in codes.values() for code in each.values()):
+            raise SystemExit(f"mutmut did not run to its end:\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}")
+        alive = [name for each in codes.values() for name, code in each.items() if code not in KILLED]
+        with ThreadPoolExecutor(workers) as pool:
+            for told in pool.map(lambda name: _survivor(tree, name), alive):
+                print(told)
+    total, survived = sum(map(len, codes.values())), len(alive)
+    print("\n| Module | Mutants | Killed | Survived | Score |\n| --- | --- | --- | --- | --- |")
+    for name, each in codes.items():
+        print(_row(f"`scaler/{name}`", len(each), sum(code not in KILLED for code in each.values())))
+    print(_row("all", total, survived))
+    return 100 * (total - survived) / total >= LEAST
+
+
+def _row(name: str, total: int, survived: int) -> str:
+    return f"| {name} | {total} | {total - survived} | {survived} | {100 * (total - survived) / total:.1f} % |"
+
+
+def _survivor(tree: Path, name: str) -> str:
+    """A mutant's name and the lines that it changes, without what they share with the diff's head."""
+    shown = run(tree, "mutmut", "show", name).stdout.splitlines()
+    lines = [line for line in shown if line.startswith(("-", "+")) and not line.startswith(("---", "+++"))]
+    return "\n".join([f"{name}:", *(f"  {line}" for line in lines)])
+
+
+def main(arguments: list[str]) -> int:
+    """Both parts, or the one that is named: `seeded`, `mutmut`."""
+    workers = os.cpu_count() or 1
+    parts = {"seeded": seeded, "mutmut": mutated}
+    results = [part(workers) for name, part in parts.items() if name in (arguments or parts)]
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

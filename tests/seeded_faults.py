@@ -1,0 +1,523 @@
+"""
+Faults put in by hand, in the spirit of the predecessor's (docs/lineage.md), and the tests that should catch each.
+
+`make mutants` puts each into a copy of the tree, where one of its tests has to fail. Here are above all those that
+mutmut cannot make: orders, limits that are constants, whole rules left out, lies of an adapter.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ACT, DECIDE, TOLD = "tests/test_act.py", "tests/test_decide.py::test_commands", "tests/test_told.py"
+BY_HAND = "tests/test_decide.py::test_by_hand"
+BREAKER, DEGRADED = "tests/test_breaker.py", "tests/test_degraded.py"
+END_TO_END = "tests/test_end_to_end.py"
+
+
+class Fault(NamedTuple):
+    """`old` stands in `file` exactly once; with `new` in its place one of `tests` fails."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def applied(self, source: str) -> str:
+        """The file with the fault in it."""
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.name}: its old text stands {source.count(self.old)} times in {self.file}")
+        return source.replace(self.old, self.new)
+
+
+ACTING = (
+    Fault(
+        "an instance is ended before its runner is deregistered (RG-05)",
+        "scaler/act.py",
+        "        if command.runner_id is not None:\n            removal =",
+        "        self._cloud.terminate(command.instance_id)\n"
+        "        if command.runner_id is not None:\n            removal =",
+        (ACT, "tests/test_by_hand.py::test_down_deregisters_then_terminates"),
+    ),
+    Fault(
+        "DELETE's 422 does not keep an instance",
+        "scaler/act.py",
+        "if removal is Removal.BUSY and not command.force:",
+        "if removal is None:",
+        (ACT,),
+    ),
+    Fault(
+        "DELETE's 422 does not end a drain",
+        "scaler/act.py",
+        "if removal is not Removal.BUSY:",
+        "if removal is not None:",
+        (ACT, "tests/test_scale_down.py::test_a_runner_that_took_a_job_since_it_was_seen_is_kept_by_the_422"),
+    ),
+    Fault(
+        "a drain deletes before it marks",
+        "scaler/act.py",
+        '        self._cloud.tag(command.instance_id, "draining-since", _stamp(self._github))\n'
+        "        removal = self._github.remove_runner(command.scope, command.runner_id)\n",
+        "        removal = self._github.remove_runner(command.scope, command.runner_id)\n"
+        '        self._cloud.tag(command.instance_id, "draining-since", _stamp(self._github))\n',
+        (ACT,),
+    ),
+    Fault(
+        "a refused drain leaves the runner marked as idle",
+        "scaler/act.py",
+        '        self._cloud.tag(command.instance_id, "idle-since", None)\n',
+        "",
+        (ACT, "tests/test_scale_down.py::test_a_runner_that_took_a_job_since_it_was_seen_is_kept_by_the_422"),
+    ),
+    Fault(
+        "a secret is minted before the launch (RG-32)",
+        "scaler/act.py",
+        "        try:\n            answer = self._cloud.launch(",
+        "        self._github.token_secret(command.scope)\n        try:\n            answer = self._cloud.launch(",
+        (ACT,),
+    ),
+    Fault(
+        "the scope tag is written before the put",
+        "scaler/act.py",
+        "        try:\n            ours = self._cloud.put_parameter(",
+        '        self._cloud.tag(instance_id, "scope", scope)\n        try:\n            ours = self._cloud.put_parameter(',
+        (ACT,),
+    ),
+    Fault("a secret is not masked (RG-60)", "scaler/act.py", "        self._mask(secret.value)\n", "", (ACT,)),
+    Fault(
+        "a launch whose answer was lost is tried again under the next link (RG-21)",
+        "scaler/act.py",
+        '            failed, way = failed_by(command, error), on_the_way(attempt, "")\n',
+        "            return replace(attempt, link=attempt.link + 1, calls=calls)\n",
+        (ACT, f"{END_TO_END}::test_a_launch_whose_answer_was_lost_is_not_launched_again"),
+    ),
+    Fault(
+        "a dead instance behind a link is handed over",
+        "scaler/act.py",
+        "elif step in found and not found[step].state.alive:",
+        "elif False:",
+        (ACT, f"{END_TO_END}::test_a_replay_after_the_death_is_a_spent_link"),
+    ),
+    Fault(
+        "whoever put second believes to have handed over",
+        "scaler/act.py",
+        "        if not ours:\n",
+        "        if False:\n",
+        (ACT,),
+    ),
+    Fault(
+        "what was minted for a put that failed stays",
+        "scaler/act.py",
+        "        except ApiError:\n            self._take_back(scope, secret)\n            raise\n",
+        "        except ApiError:\n            raise\n",
+        (ACT,),
+    ),
+    Fault(
+        "a launch is begun though it is late",
+        "scaler/act.py",
+        "        if late():\n            return on_the_way",
+        "        if False:\n            return on_the_way",
+        (ACT,),
+    ),
+    Fault("an end is begun though it is late", "scaler/act.py", "elif late():", "elif False:", (ACT,)),
+    Fault(
+        "a plan never grows too old (RG-06)",
+        "scaler/reconcile.py",
+        "clock.stopping() or clock.monotonic() - began > PLAN_LIFE.total_seconds()",
+        "clock.stopping()",
+        (ACT,),
+    ),
+    Fault(
+        "a state that could not be read is overwritten",
+        "scaler/act.py",
+        "        if not snapshot.sees(View.STATE):\n",
+        "        if False:\n",
+        (ACT,),
+    ),
+    Fault(
+        "who may not put launches all the same (RG-03)",
+        "scaler/act.py",
+        "        if (denied := self._denied(memory, snapshot)) is not None:\n",
+        "        if (denied := None) is not None:\n",
+        (ACT,),
+    ),
+)
+ADAPTERS = (
+    Fault(
+        "a client token is random (RG-21)",
+        "scaler/aws_api.py",
+        '            "ClientToken": client_token(self._config.fleet, pool.name, slot, link),',
+        '            "ClientToken": uuid.uuid4().hex,',
+        (ACT,),
+    ),
+    Fault(
+        "a secret is put over another's",
+        "scaler/aws_api.py",
+        "        except _AlreadyExistsError:\n            found =",
+        "        except _AlreadyExistsError:\n            self._ssm.put_parameter(Name=name, Value=value, Overwrite=True)\n"
+        "            return True\n            found =",
+        (ACT,),
+    ),
+    Fault(
+        "a put whose answer was lost is taken for another's (RG-33)",
+        "scaler/aws_api.py",
+        '            return any(row.get("Description") == description for row in found)',
+        "            return False",
+        (f"{END_TO_END}::test_a_put_whose_answer_was_lost_is_known_for_its_own", ACT),
+    ),
+    Fault(
+        "page 2 of GitHub's lists is dropped (RG-14, RG-17)",
+        "scaler/github_api.py",
+        '                rows.update((_integer(row, "id"), row) for row in page)\n            if len(rows) == total:',
+        '                rows.update((_integer(row, "id"), row) for row in page)\n                break\n            if rows:',
+        (
+            f"{END_TO_END}::test_what_stands_behind_the_first_page_of_a_list_is_seen",
+            f"{END_TO_END}::test_a_runner_behind_the_first_page_is_seen",
+        ),
+    ),
+    Fault(
+        "total_count is not checked",
+        "scaler/github_api.py",
+        "            if len(rows) == total:",
+        "            if len(rows) <= total:",
+        (f"{DEGRADED}::test_what_could_not_be_seen_whole_is_left_alone",),
+    ),
+    Fault(
+        "404 means that there is nothing",
+        "scaler/github_api.py",
+        "        if status != expected:\n            raise",
+        "        if status == 404:\n"
+        '            return {"total_count": 0, "workflow_runs": [], "jobs": [], "runners": []}\n'
+        "        if status != expected:\n            raise",
+        (f"{DEGRADED}::test_one_missing_repository_does_not_stop_the_others",),
+    ),
+    Fault(
+        "a removal that found nobody is a busy runner",
+        "scaler/github_api.py",
+        "        if answer[0] == 404:\n            return Removal.GONE",
+        "        if answer[0] == 404:\n            return Removal.BUSY",
+        (ACT,),
+    ),
+    Fault(
+        "labels are compared by case",
+        "scaler/github_api.py",
+        "    return frozenset(str(name).lower() for name in names)",
+        "    return frozenset(str(name) for name in names)",
+        ("tests/test_github_api.py", "tests/test_recorded_shape.py", "tests/test_real_input.py"),
+    ),
+    Fault(
+        "jobs of runs in progress are not looked at (RG-16)",
+        "scaler/github_api.py",
+        'ACTIVE = ("queued", "in_progress")',
+        'ACTIVE = ("queued",)',
+        (f"{END_TO_END}::test_a_queued_job_of_a_run_in_progress_is_seen",),
+    ),
+    Fault(
+        "an offline runner is online (RG-08)",
+        "scaler/github_api.py",
+        'scope, status == "online", busy',
+        "scope, True, busy",
+        ("tests/test_scale_down.py::test_a_machine_that_hangs_at_boot_is_ended_and_its_job_served_by_another",),
+    ),
+)
+OBSERVING = (
+    Fault(
+        "jobs are read before runners",
+        "scaler/observe.py",
+        "        runners = self._runners(scopes, instances)\n        served = self._served()\n"
+        "        jobs, public = self._queues(self._repositories(scopes), deep=deep)\n",
+        "        jobs, public = self._queues(self._repositories(scopes), deep=deep)\n"
+        "        runners = self._runners(scopes, instances)\n        served = self._served()\n",
+        ("tests/test_observe.py",),
+    ),
+    Fault(
+        "one repository's failure aborts the tick (RG-25)",
+        "scaler/observe.py",
+        "            self._unseen.append(Unseen(view, scope, str(error)))\n",
+        "            raise\n",
+        (f"{DEGRADED}::test_one_missing_repository_does_not_stop_the_others",),
+    ),
+    Fault(
+        "an empty list of runners is believed",
+        "scaler/observe.py",
+        "            if registered and not runners[scope]:",
+        "            if False:",
+        (f"{DEGRADED}::test_what_could_not_be_seen_whole_is_left_alone",),
+    ),
+    Fault(
+        "clocks apart are not noticed",
+        "scaler/observe.py",
+        "SKEW = timedelta(minutes=2)",
+        "SKEW = timedelta(days=2)",
+        ("tests/test_observe.py",),
+    ),
+    Fault(
+        "a stranger's instance is ended by down (RG-35)",
+        "scaler/observe.py",
+        "            if found[1] == self._config.fleet:",
+        "            if True:",
+        ("tests/test_by_hand.py::test_down_refuses_what_is_not_ours",),
+    ),
+)
+SEEING = (
+    Fault(
+        "a running job does not make its runner busy",
+        "scaler/standing.py",
+        "    if standing.job is not None:\n        # The jobs",
+        "    if False:\n        # The jobs",
+        (DECIDE,),
+    ),
+    Fault(
+        "an unseen scope is an empty one",
+        "scaler/standing.py",
+        "    if not seen:\n        return Phase.UNKNOWN\n",
+        "",
+        (DECIDE,),
+    ),
+    Fault(
+        "an offline runner is idle (RG-07)",
+        "scaler/standing.py",
+        "    if runner is not None and runner.online:",
+        "    if runner is not None:",
+        (DECIDE,),
+    ),
+    Fault(
+        "of two records of one name the dead one counts",
+        "scaler/standing.py",
+        "key=lambda r: (r.online, r.busy)",
+        "key=lambda r: (not r.online, r.busy)",
+        (DECIDE,),
+    ),
+    Fault(
+        "an instance that was handed to nobody has the whole of boot_timeout",
+        "scaler/standing.py",
+        "return limits if self.handed_over else",
+        "return limits if True else",
+        (DECIDE,),
+    ),
+    Fault(
+        "an instance that cannot be seen serves nobody",
+        "scaler/standing.py",
+        "            return self.scope is not None or self.age < self.limits.boot_timeout",
+        "            return False",
+        (DECIDE,),
+    ),
+    Fault(
+        "a runner of any name is ours (RG-26)",
+        "scaler/standing.py",
+        '    return rest != runner_name and rest.startswith("i-")',
+        '    return True or rest.startswith("i-")',
+        ("tests/test_decide.py",),
+    ),
+)
+LAUNCHING = (
+    Fault(
+        "with the instances unseen it launches",
+        "scaler/decide.py",
+        "    blind = why_blind(snapshot, memory)\n",
+        '    blind = ""\n',
+        (DECIDE,),
+    ),
+    Fault(
+        "booting instances are not counted (RG-04)",
+        "scaler/standing.py",
+        "        return self.phase in (Phase.IDLE, Phase.BOOTING)",
+        "        return self.phase is Phase.IDLE",
+        (DECIDE,),
+    ),
+    Fault(
+        "an instance is handed over by others at once",
+        "scaler/decide.py",
+        "HAND_OVER_GRACE = timedelta(seconds=90)",
+        "HAND_OVER_GRACE = timedelta(0)",
+        (TOLD,),
+    ),
+    Fault(
+        "some of a job's labels are enough (RG-18)",
+        "scaler/demand.py",
+        "if job.labels and job.labels <= frozenset(pool.labels)]",
+        "if job.labels & frozenset(pool.labels)]",
+        (DECIDE,),
+    ),
+    Fault(
+        "a public repository is served (RG-66)",
+        "scaler/demand.py",
+        "    if repository in snapshot.public and not config.allow_public:",
+        "    if False:",
+        (DECIDE,),
+    ),
+    Fault(
+        "max counts slots, not instances (RG-24)",
+        "scaler/room.py",
+        "    return free[: max(0, pool.max - len(mine))]",
+        "    return free",
+        (DECIDE,),
+    ),
+    Fault("max_runners is not counted (RG-24)", "scaler/room.py", "        self._fleet -= 1\n", "", (DECIDE,)),
+    Fault("the hour's budget is not counted", "scaler/room.py", "        self._hour -= 1\n", "", (BREAKER,)),
+    Fault(
+        "the breaker never opens (RG-03)",
+        "scaler/breaker.py",
+        "    if failures < BREAKER_FAILURES and before.opened_at is None:\n",
+        "    if before.opened_at is None:\n",
+        (BREAKER,),
+    ),
+    Fault(
+        "the breaker never lets one through",
+        "scaler/breaker.py",
+        "return int(not tried and",
+        "return 0 and int(not tried and",
+        (DECIDE,),
+    ),
+    Fault(
+        "the breaker never closes",
+        "scaler/breaker.py",
+        "        if latest is not None and latest > breaker.since - CLOCKS_APART:",
+        "        if False:",
+        (BREAKER, "tests/test_decide.py"),
+    ),
+)
+ENDING = (
+    Fault(
+        "a held instance is terminated",
+        "scaler/lifecycle.py",
+        "        commands = [command for command in commands if command not in ends]\n        reason, sentence = Reason.HELD",
+        "        reason, sentence = Reason.HELD",
+        (DECIDE,),
+    ),
+    Fault(
+        "by force a held instance is ended",
+        "scaler/by_hand.py",
+        "    if standing.instance.hold:",
+        "    if standing.instance.hold and not ask.force:",
+        (BY_HAND,),
+    ),
+    Fault(
+        "taking a job does not end idleness",
+        "scaler/lifecycle.py",
+        '    if standing.instance.idle_since is not None:\n        commands.append(_tag(standing, "idle-since", None',
+        '    if False:\n        commands.append(_tag(standing, "idle-since", None',
+        (DECIDE,),
+    ),
+    Fault(
+        "one observation of idleness is enough (RG-07)",
+        "scaler/lifecycle.py",
+        '        return Reason.IDLE, "idle since this tick", commands\n    idle = snapshot.now - instance.idle_since\n',
+        "        commands.clear()\n    idle = snapshot.now - (instance.idle_since or instance.launched_at)\n",
+        (DECIDE,),
+    ),
+    Fault(
+        "a runner that a queued job could use is drained",
+        "scaler/lifecycle.py",
+        "    if any(scope == standing.scope and wanted <= runner.labels for scope, wanted in demand.wanted):",
+        "    if False:",
+        (DECIDE,),
+    ),
+    Fault(
+        "a shallow look drains",
+        "scaler/lifecycle.py",
+        "    if idle < limit or not snapshot.deep:",
+        "    if idle < limit:",
+        (DECIDE,),
+    ),
+    Fault(
+        "a runner group that serves strangers does not stop scale-down",
+        "scaler/lifecycle.py",
+        'not snapshot.sees(View.GROUP, standing.scope or ""):',
+        "False:",
+        (DECIDE,),
+    ),
+    Fault(
+        "an orphan is ended when it is first seen",
+        "scaler/lifecycle.py",
+        "    marked = standing.instance.draining_since\n",
+        "    marked = standing.instance.draining_since or standing.instance.launched_at\n",
+        (DECIDE,),
+    ),
+    Fault(
+        "a drained instance gets no time to end itself",
+        "scaler/lifecycle.py",
+        "DRAIN_WINDOW = timedelta(minutes=2)",
+        "DRAIN_WINDOW = timedelta(0)",
+        (DECIDE,),
+    ),
+    Fault(
+        "a starved scope drains another's runner at once",
+        "scaler/lifecycle.py",
+        "STARVED_IDLE = timedelta(minutes=2)",
+        "STARVED_IDLE = timedelta(0)",
+        (DECIDE,),
+    ),
+    Fault(
+        "max_lifetime does not count where GitHub cannot be seen (RG-23)",
+        "scaler/lifecycle.py",
+        "LIFETIME_GRACE and snapshot.sees(View.CLOCK):",
+        "LIFETIME_GRACE and snapshot.sees(View.CLOCK) and standing.phase is not Phase.UNKNOWN:",
+        (DECIDE,),
+    ),
+    Fault(
+        "at max_lifetime the machine gets no time to end itself",
+        "scaler/lifecycle.py",
+        "LIFETIME_GRACE = timedelta(minutes=10)",
+        "LIFETIME_GRACE = timedelta(0)",
+        (DECIDE,),
+    ),
+    Fault(
+        "a ghost is deregistered when it is first seen",
+        "scaler/lifecycle.py",
+        "    if known >= SETTLED:",
+        "    if known >= timedelta(0):",
+        (DECIDE,),
+    ),
+    Fault(
+        "with the instances unseen every runner is a ghost",
+        "scaler/lifecycle.py",
+        "    if not snapshot.sees(View.INSTANCES):\n        life.ghosts.update(memory.ghosts)\n        return\n",
+        "",
+        (DECIDE,),
+    ),
+    Fault(
+        "with the instances unseen every parameter is stale",
+        "scaler/lifecycle.py",
+        "    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):",
+        "    if not snapshot.sees(View.CLOCK):",
+        (DECIDE,),
+    ),
+    Fault(
+        "a parameter whose instance is gone stays",
+        "scaler/lifecycle.py",
+        "        if standing is None and age >= SETTLED:",
+        "        if False:",
+        (DECIDE,),
+    ),
+    Fault(
+        "a parameter is never too old",
+        "scaler/lifecycle.py",
+        "        elif age >= PARAMETER_AGE:",
+        "        elif False:",
+        (DECIDE,),
+    ),
+    Fault(
+        "down ends a busy one without force",
+        "scaler/by_hand.py",
+        "    if standing.phase is Phase.BUSY:",
+        "    if False:",
+        (BY_HAND,),
+    ),
+    Fault(
+        "a watch that sees nothing does not pause (RG-02)",
+        "scaler/reconcile.py",
+        "            clock.sleep(began + every.total_seconds() - now)\n",
+        "",
+        (f"{DEGRADED}::test_a_watch_that_sees_nothing_keeps_its_pace_and_its_end",),
+    ),
+    Fault(
+        "what could not be seen is no failure (RG-28)",
+        "scaler/exits.py",
+        "    if unseen or Result.FAILED in results",
+        "    if Result.FAILED in results",
+        (f"{DEGRADED}::test_instances_unseen_nothing_is_launched",),
+    ),
+)
+FAULTS: tuple[Fault, ...] = (*ACTING, *ADAPTERS, *OBSERVING, *SEEING, *LAUNCHING, *ENDING)

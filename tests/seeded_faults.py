@@ -355,13 +355,19 @@ LAUNCHING = (
         (DECIDE,),
     ),
     Fault("max_runners is not counted (RG-24)", "scaler/room.py", "        self._fleet -= 1\n", "", (DECIDE,)),
-    Fault("the hour's budget is not counted", "scaler/room.py", "        self._hour -= 1\n", "", (BREAKER,)),
+    Fault(
+        "the hour's budget is not counted",
+        "scaler/room.py",
+        "        self._hour -= 1\n",
+        "",
+        (f"{BREAKER}::test_the_hours_budget_holds_to_the_last_launch",),
+    ),
     Fault(
         "the breaker never opens (RG-03)",
         "scaler/breaker.py",
         "    if failures < BREAKER_FAILURES and before.opened_at is None:\n",
         "    if before.opened_at is None:\n",
-        (BREAKER,),
+        ("tests/test_decide.py",),
     ),
     Fault(
         "the breaker never lets one through",
@@ -375,7 +381,7 @@ LAUNCHING = (
         "scaler/breaker.py",
         "        if latest is not None and latest > breaker.since - CLOCKS_APART:",
         "        if False:",
-        (BREAKER, "tests/test_decide.py"),
+        (f"{BREAKER}::test_what_becomes_of_a_row_of_launches", "tests/test_decide.py"),
     ),
 )
 ENDING = (

@@ -811,6 +811,14 @@ def test_up_for_a_pool_that_is_not_there_is_a_mistake_of_ours() -> None:
         decide(CONFIG, world(asked=(Up("old", API, 1),)), Memory())
 
 
+def test_a_ghost_is_remembered_since_it_was_first_seen_and_until_it_is_gone() -> None:
+    seen = decide(CONFIG, world(ghost()), Memory()).memory
+    assert seen.ghosts == {PREFIX + "i-9": NOW}
+    later = replace(world(ghost()), now=NOW + span("1m"))
+    assert decide(CONFIG, later, seen).memory.ghosts == seen.ghosts
+    assert decide(CONFIG, world(), seen).memory.ghosts == {}
+
+
 def test_what_is_done_by_hand_leaves_the_memory_as_it_is() -> None:
     memory = Memory(ghosts={PREFIX + "i-9": NOW}, start=7)
     assert decide(CONFIG, world(asked=(Down("i-1"),)), memory).memory == memory

@@ -138,8 +138,8 @@ ACTING = (
     Fault(
         "who may not put launches all the same (RG-03)",
         "scaler/act.py",
-        "        if (denied := self._denied(memory, snapshot)) is not None:\n",
-        "        if (denied := None) is not None:\n",
+        "            return [failed_by(launch, error) for launch in launches]\n",
+        "            return []\n",
         (ACT,),
     ),
 )

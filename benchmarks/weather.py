@@ -42,8 +42,8 @@ A_DAY = {
     "edited": 1.0,
     "lags": 4.0,
 }
-TICK_DROPPED, TICK_DIES, TICK_RACES = 0.1, 0.02, 0.03
-"""The share of scheduled ticks that never come, die at an effect, or meet another tick."""
+TICK_DROPPED, TICK_DIES, TICK_RACES, TICK_MEETS_A_PUSH = 0.1, 0.02, 0.03, 0.3
+"""The share of ticks that never come, die at an effect, meet another tick, or a push between two of their effects."""
 REPOSITORIES = ("acme/api", "acme/web")
 
 
@@ -80,14 +80,18 @@ class Weather:
         if chance < TICK_DROPPED + TICK_DIES + TICK_RACES:
             self._play.move("race", self._random.randint(1, 6), self._random.choice([0.1, 1.0]))
             return True
-        return self._play.simulation.tick() is not None
+        tap = Tap(self._play.simulation.clock)
+        if chance < TICK_DROPPED + TICK_DIES + TICK_RACES + TICK_MEETS_A_PUSH:
+            # Between the look at the jobs and what is done about them: the moment that a removal can be too late for.
+            tap.cut_in[self._random.randint(1, 3)] = self._push
+        return self._play.simulation.tick(tap) is not None
 
     def _push(self) -> None:
         random_ = self._random
         jobs = random_.choice([1, 1, 1, 1, 2, 3, 12])
         minutes = max(1, min(90, round(random_.lognormvariate(1.8, 0.9))))
         pool = random_.choice(["amd64", "amd64", "amd64", "arm64"])
-        self._play.move("push", pool, random_.choice(REPOSITORIES), jobs, minutes)
+        self._play.push(pool, random_.choice(REPOSITORIES), jobs, minutes)
         del self._play.runs[:-50]
 
     def _machine(self) -> Habit:

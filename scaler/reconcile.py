@@ -33,7 +33,16 @@ WORK = frozenset(
     }
 )
 MOVING = frozenset(
-    {Reason.BOOTING, Reason.NO_SCOPE, Reason.IDLE, Reason.WANTED, Reason.SURPLUS, Reason.LEAVING, Reason.DRAINING}
+    {
+        Reason.BOOTING,
+        Reason.NO_SCOPE,
+        Reason.IDLE,
+        Reason.WANTED,
+        Reason.SURPLUS,
+        Reason.LEAVING,
+        Reason.DRAINING,
+        Reason.GHOST,
+    }
 )
 
 

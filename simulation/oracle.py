@@ -22,7 +22,7 @@ TAG = "runner-scaler:"
 HOLD_IS_SEEN = timedelta(minutes=2)
 """EC2's lists may lag behind a new tag, and a plan behind the list."""
 UNSEEN = timedelta(minutes=1)
-"""GitHub may call a runner idle for up to 60 s after it took a job, and let it be removed: the residue of I1."""
+"""GitHub may call a runner idle for up to 60 s after it took a job, and let it be removed: what promise 1 leaves."""
 KILLED, CAP, FOREIGN, HELD, BUDGET = "job killed", "over a cap", "not ours", "held", "over the budget"
 
 
@@ -140,11 +140,17 @@ class Oracle:
         pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"])
         if pool is not None and now - launched.at >= pool.max_lifetime:
             self.counts.ended_at_max_lifetime += 1
-        elif job.started_at is not None and now - job.started_at <= UNSEEN:
+        elif job.started_at is not None and now - job.started_at <= UNSEEN and self._is_hidden(job):
             self.counts.removed_before_it_was_seen += 1
         else:
             self.counts.killed += 1
             self._break(KILLED, what)
+
+    def _is_hidden(self, job: Job) -> bool:
+        """Whether GitHub says of the job's runner that it is idle."""
+        state, now = self._boxes.github.state, self._clock.now()
+        since = (now - (job.started_at or now)).total_seconds()
+        return since <= state.settings.busy_lag or job.runner_name in state.settings.idle_liars
 
     # --- runners -------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ The table of bad input, 01 to 52: one line, what and where and how to mend it, t
 
 Each row that file, flags and environment decide runs the real command as a process, with GitHub and AWS at a port
 where nobody listens: it has to end before it asks them anything. Rows that need the world are tests of their own in
-the sandbox, named here; rows whose part is not built yet are skipped with the issue that brings it.
+the sandbox, named here; rows whose command is not built yet are skipped with its name.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ LATER = {
     17: ("doctor", "the template's image or type against the pool's arch: the template has to be read"),
     21: ("doctor", "a launch template without shutdown = terminate, IMDSv2 or profile: the template has to be read"),
 }
-"""By number: the command of issue 6 that brings it, and why it is not here yet."""
+"""By number: the command that brings it, and why it is not here yet."""
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -347,7 +347,7 @@ def test_a_row_that_needs_the_world_is_a_test_in_the_sandbox(number: int, test: 
 
 @pytest.mark.parametrize("number", [pytest.param(n, id=f"{n} {what}") for n, (_, what) in LATER.items()])
 def test_a_row_whose_part_is_not_built_yet(number: int) -> None:
-    pytest.skip(f"later, with the command {LATER[number][0]} (issue 6)")
+    pytest.skip(f"later, with the command {LATER[number][0]}, which is not built yet")
 
 
 def test_every_row_of_the_table_is_here() -> None:

@@ -114,5 +114,6 @@ def test_no_question_brings_the_embedded_github_down(description: Description, m
 
         ask_drawn()
     watcher.assert_clean()
-    # Were nothing ever found, nothing much would have been asked.
-    assert any(status < 300 for status in answers) == (template not in UNSERVED), answers
+    # Were nothing ever found, nothing much would have been asked. A run that is under way is found, and not run again.
+    found = {*range(300), *({403} if "/rerun" in template else ())}
+    assert any(status in found for status in answers) == (template not in UNSERVED), answers

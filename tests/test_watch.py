@@ -10,11 +10,15 @@ from urllib.parse import parse_qs
 import pytest
 
 from scaler.__main__ import main
-from scaler.reconcile import RealClock
+from scaler.decide import decide
+from scaler.model import Memory, Tick
+from scaler.reconcile import RealClock, is_quiet
 from scaler.sandbox.aws.iam_world import Credentials
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.server import Exchange
 from tests.conftest import World
+from tests.worlds import config, ghost
+from tests.worlds import world as seen
 
 Looks = dict[float, set[str]]
 Watch = Callable[..., Looks]
@@ -93,3 +97,10 @@ def test_a_watch_that_outlives_its_session_assumes_the_role_again(
     assert ran.out.count("0 queued") >= 5
     assert {call.error for call in world.box.aws_server.calls} == {"", "ParameterNotFound"}  # the state's, at first
     assert len(world.box.oidc.requests) == len(world.box.journal.of("role.assumed")) > 1
+
+
+def test_a_watch_is_not_quiet_while_a_ghost_waits_for_its_removal() -> None:
+    """It would end while its log says that the next tick deregisters it."""
+    haunted, empty = seen(ghost()), seen()
+    assert not is_quiet(Tick(haunted, decide(config(), haunted, Memory())))
+    assert is_quiet(Tick(empty, decide(config(), empty, Memory())))

@@ -23,10 +23,7 @@ JIT, TOKEN = "amd64", "arm64"
 REUSED = CONFIG.replace("    max: 2\n", "    max: 2\n    ephemeral: false\n")
 RUNNERS, RUNS, JOBS = r"/actions/runners$", r"/actions/runs$", r"/jobs$"
 
-
-@pytest.fixture(autouse=True)
-def every_exchange_is_described() -> None:
-    """Not here: lies are none of GitHub's."""
+pytestmark = pytest.mark.lies
 
 
 def busy(pool: str) -> Simulation:

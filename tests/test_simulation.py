@@ -25,10 +25,7 @@ HERE = Path(__file__).parent
 FAILED = HERE.parent / ".cache" / "life.json"
 LIVES = os.environ.get("FLEET_LIVES")
 
-
-@pytest.fixture(autouse=True)
-def every_exchange_is_described() -> None:
-    """Not here: GitHub is made to answer with half a body, among other things."""
+pytestmark = pytest.mark.lies
 
 
 POOLS = st.sampled_from(["amd64", "amd64", "arm64"])

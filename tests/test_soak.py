@@ -6,10 +6,7 @@ import pytest
 
 from benchmarks.soak import main
 
-
-@pytest.fixture(autouse=True)
-def every_exchange_is_described() -> None:
-    """Not here: the weather has half answers."""
+pytestmark = pytest.mark.lies
 
 
 def test_a_day_under_fault_weather_breaks_no_promise(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,20 +28,22 @@ class Watcher:
     Checks each exchange that it is called with and keeps the violations for `assert_clean`.
 
     It is called by the server's threads and never raises there. Without a description it only counts;
-    with `answers_only` requests may be as bad as they like.
+    with `answers_only` requests may be as bad as they like, with `lies` the answers that a fault had its part in.
     """
 
-    def __init__(self, description: Description | None, *, answers_only: bool = False) -> None:
+    def __init__(self, description: Description | None, *, answers_only: bool = False, lies: bool = False) -> None:
         self.seen = 0
         self._description = description
         self._answers_only = answers_only
+        self._lies = lies
         self._lock = threading.Lock()
         self._violations: Counter[str] = Counter()
         self._expected: list[str] = []
 
     def __call__(self, seen: Served) -> None:
         """Take note of an exchange, as `GitHubServer.observers` are told of it."""
-        self._take(lambda: Exchange.of(seen))
+        if not (self._lies and seen.faulted):
+            self._take(lambda: Exchange.of(seen))
 
     def read(self, path: Path) -> None:
         """Take note of the exchanges that a server of another process recorded (`GitHubServer(record=...)`)."""
@@ -99,9 +101,9 @@ def _description_if_any() -> Description | None:
 
 
 @pytest.fixture
-def described() -> Iterator[Watcher]:
+def described(request: pytest.FixtureRequest) -> Iterator[Watcher]:
     """Watch through a test. Where the description cannot be had, the test runs and is then reported unchecked."""
-    watcher = Watcher(_description_if_any())
+    watcher = Watcher(_description_if_any(), lies=request.node.get_closest_marker("lies") is not None)
     yield watcher
     watcher.assert_clean()
     if _description_if_any() is None:

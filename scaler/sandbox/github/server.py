@@ -28,7 +28,11 @@ API_VERSIONS = ("2022-11-28", "2026-03-10")
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One REST request and its answer, as they went over the wire. Header names of the request are lower-case."""
+    """
+    One REST request and its answer, as they went over the wire. Header names of the request are lower-case.
+
+    `faulted`: a fault that somebody switched on had its part in the answer, which is not GitHub's own then.
+    """
 
     method: str
     path: str
@@ -38,6 +42,7 @@ class Exchange:
     status: int
     response_headers: Mapping[str, str]
     response_body: bytes = field(repr=False)
+    faulted: bool = False
 
     def redacted(self) -> dict[str, Any]:
         """As JSON, without secrets."""
@@ -123,7 +128,7 @@ class GitHubServer:
         if any(fault.kind is FaultKind.TRUNCATED for fault in faults):
             response = Response(response.status, response.payload()[: len(response.payload()) // 2], response.headers)
         if not request.path.startswith("/_runner/"):
-            self._observe(request, response)
+            self._observe(request, response, faulted=bool(faults))
         return response
 
     # --- REST ------------------------------------------------------------------------------------
@@ -244,7 +249,7 @@ class GitHubServer:
             case _:
                 return Response(429, error(429, "Too many requests").body, retry)
 
-    def _observe(self, request: Request, response: Response) -> None:
+    def _observe(self, request: Request, response: Response, *, faulted: bool) -> None:
         exchange = Exchange(
             request.method,
             request.sent,
@@ -254,6 +259,7 @@ class GitHubServer:
             response.status,
             response.headers,
             response.payload(),
+            faulted,
         )
         for observer in self.observers:
             observer(exchange)

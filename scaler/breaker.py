@@ -189,3 +189,8 @@ def after_launch(breaker: Breaker | None, job: str, now: datetime) -> Breaker:
     before = breaker or Breaker(0, now)
     opened_at = now if before.opened_at is not None else None
     return replace(before, launched=before.launched + 1, job=before.job or job, opened_at=opened_at)
+
+
+def within_an_hour(memory: Memory, now: datetime) -> dict[datetime, int]:
+    """The launches of the last hour, by their minute: one is kept as its whole minute, which began up to one earlier."""
+    return {minute: count for minute, count in memory.launches.items() if now - minute < timedelta(minutes=61)}

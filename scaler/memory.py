@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from scaler.breaker import after_failure, after_launch
+from scaler.breaker import after_failure, after_launch, within_an_hour
 from scaler.model import Breaker, Deregister, Launch, Link, LinkState, Memory, Outcome, Reason, Removal, Result
 
 VERSION = 2
@@ -132,7 +132,8 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     A link that is taken keeps the time of its first refusal, or its slot would never be free again. Launches of more
     than an hour ago are forgotten when one is added: a tick that does nothing leaves the memory as it is.
     """
-    links, launches, breakers = dict(memory.links), dict(memory.launches), dict(memory.breakers)
+    links, breakers = dict(memory.links), dict(memory.breakers)
+    launches: dict[datetime, int] = {}
     minute = _when(_minute(now))
     for outcome in outcomes:
         command = outcome.command
@@ -150,11 +151,11 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
         again = known is not None and known.k == outcome.link and known.state is state is LinkState.TAKEN
         links[slot] = Link(outcome.link, known.used_at if known is not None and again else now, state)
         if outcome.instance_id and outcome.result is not Result.TAKEN:
-            launches = {when: count for when, count in launches.items() if now - when < timedelta(minutes=61)}
+            launches = launches or within_an_hour(memory, now)
             launches[minute] = launches.get(minute, 0) + 1
             if command.reason is not Reason.ASKED:  # a person who asks sees for himself what comes of it
                 breakers[command.pool] = after_launch(breakers.get(command.pool), command.job, now)
-    return replace(memory, links=links, launches=launches, breakers=breakers)
+    return replace(memory, links=links, launches=launches or memory.launches, breakers=breakers)
 
 
 def _minute(when: datetime, *, up: bool = False) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from scaler.breaker import allowance, breaker_sentence, is_open
+from scaler.breaker import allowance, breaker_sentence, is_open, within_an_hour
 from scaler.config import Config, Pool
 from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot, View
 
@@ -31,7 +31,9 @@ class Room:
         self._fleet = config.max_runners - len(snapshot.instances)
         self._taken: Counter[str] = Counter()
         self._tick = LAUNCHES_PER_TICK
-        self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - launched_within_an_hour(memory, snapshot.now)
+        self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - sum(
+            within_an_hour(memory, snapshot.now).values()
+        )
         self._allowance = {
             pool.name: allowance(pool, snapshot, memory)
             for pool in config.pools
@@ -40,10 +42,6 @@ class Room:
 
     def refusal(self, pool: Pool) -> tuple[Reason, str] | None:
         """Why nothing more can be launched in a pool, or None."""
-        if any(unseen.view is View.STATE and unseen.denied for unseen in self._snapshot.unseen):
-            return Reason.SUPPLY_UNSEEN, (
-                "the fleet's state may not be read, and without it neither budget nor breaker holds; nothing is launched"
-            )
         left = self._allowance.get(pool.name, 1)
         if left <= 0 and is_open(pool.name, self._memory):
             return Reason.BREAKER_OPEN, breaker_sentence(pool.name, self._memory)
@@ -127,12 +125,6 @@ def first_link(memory: Memory, now: datetime) -> int:
     return (now - datetime(1970, 1, 1, tzinfo=UTC)).days * LINKS_PER_DAY
 
 
-def launched_within_an_hour(memory: Memory, now: datetime) -> int:
-    """How many launches the fleet's ticks remember of the last hour."""
-    # One is kept as its whole minute, which began up to a minute before it.
-    return sum(count for minute, count in memory.launches.items() if now - minute < timedelta(minutes=61))
-
-
 def why_blind(snapshot: Snapshot, memory: Memory) -> str:
     """Why nothing can be launched at all, or nothing."""
     if not snapshot.sees(View.INSTANCES):
@@ -140,4 +132,6 @@ def why_blind(snapshot: Snapshot, memory: Memory) -> str:
     if not snapshot.sees(View.STATE) and memory.start is None:
         # Its chains may be days old. A launch from today's first link could fill a slot that another tick fills too.
         return "the state parameter could not be read; nothing is launched blind"
+    if any(unseen.view is View.STATE and unseen.denied for unseen in snapshot.unseen):
+        return "the fleet's state may not be read, and without it neither budget nor breaker holds; nothing is launched"
     return ""

@@ -116,6 +116,11 @@ class Boxes:
         box = self.boxes.get(instance_id)
         return box is not None and not box.dead and box.runner is not None and box.runner.open_polls > 0
 
+    def hides(self, instance_id: str) -> bool:
+        """Whether GitHub says of a machine that is at a job that it is idle."""
+        runner = self.boxes[instance_id].runner
+        return runner is not None and not runner.reports_busy(self.github.settings, self.clock.now())
+
     def adopt(self, runner: Runner, box: Box) -> None:
         """A box's listener serves this runner from now on."""
         self._by_runner[runner.id] = box

@@ -140,17 +140,11 @@ class Oracle:
         pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"])
         if pool is not None and now - launched.at >= pool.max_lifetime:
             self.counts.ended_at_max_lifetime += 1
-        elif job.started_at is not None and now - job.started_at <= UNSEEN and self._is_hidden(job):
+        elif job.started_at is not None and now - job.started_at <= UNSEEN and self._boxes.hides(launched.facts["id"]):
             self.counts.removed_before_it_was_seen += 1
         else:
             self.counts.killed += 1
             self._break(KILLED, what)
-
-    def _is_hidden(self, job: Job) -> bool:
-        """Whether GitHub says of the job's runner that it is idle."""
-        state, now = self._boxes.github.state, self._clock.now()
-        since = (now - (job.started_at or now)).total_seconds()
-        return since <= state.settings.busy_lag or job.runner_name in state.settings.idle_liars
 
     # --- runners -------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scaler.aws_errors import answer_for, fleet_answer, refusal
+from scaler.aws_errors import answer_for, code_of, fleet_answer, refusal
 from scaler.boundary import ServerClock, readable
 from scaler.config import Config, Pool
 from scaler.model import (
@@ -190,9 +190,16 @@ class AwsApi:
         try:
             self._ec2.terminate_instances(InstanceIds=[instance_id])
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "InvalidInstanceID.NotFound":
-                return False
-            raise refusal("ec2:TerminateInstances", error) from error
+            if code_of(error) != "InvalidInstanceID.NotFound":
+                raise refusal("ec2:TerminateInstances", error) from error
+            found = self.look((instance_id,)).get(instance_id)
+            if found is None or found.state.alive:
+                # It was on a list a moment ago, and EC2's views lag behind each other: it may well live.
+                message = (
+                    f"EC2 says that it knows no {instance_id}, and does not list it as ended; to be looked at again"
+                )
+                raise Unavailable(f"AWS: ec2:TerminateInstances: {message}") from error
+            return False
         except BotoCoreError as error:
             raise Unavailable(f"AWS: ec2:TerminateInstances: no answer ({type(error).__name__})") from error
         return True

@@ -57,7 +57,7 @@ def _blind(snapshot: Snapshot, scope: Scope, blind: str) -> tuple[Reason, str] |
 
 
 def bring_down(snapshot: Snapshot, stands: Sequence[Standing], asks: Sequence[Down]) -> Plan:
-    """End what was asked for: ours alone, not busy unless forced; what is gone already is done."""
+    """End what was asked for: ours alone, not busy unless forced; what EC2 lists no more is done."""
     by_id = {standing.instance.id: standing for standing in stands}
     commands: list[Command] = []
     verdicts = []
@@ -79,7 +79,9 @@ def _why_not(snapshot: Snapshot, standing: Standing | None, ask: Down) -> tuple[
     if standing is None:
         if not snapshot.sees(View.INSTANCES):
             return Reason.UNKNOWN, "the instances could not be seen; nothing is ended"
-        return Reason.GONE, f"{ask.instance_id} is already gone; nothing to do"
+        # A new instance may be missing from EC2's lists for a while.
+        sentence = f"EC2 lists no living {ask.instance_id}: it has ended, never was, or was launched just now"
+        return Reason.GONE, sentence
     if standing.instance.hold:
         return Reason.HELD, f"{ask.instance_id} has a hold tag; remove the tag first"
     if standing.instance.state is InstanceState.STOPPED or ask.force:

@@ -303,7 +303,7 @@ class Reason(StrEnum):
     # by hand
     ASKED = "asked for"
     REFUSED = "refused"
-    GONE = "already gone"
+    GONE = "not listed alive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -635,7 +635,7 @@ class Cloud(Protocol):
         """Launch one instance into a slot, under the client token of that link."""
 
     def terminate(self, instance_id: str) -> bool:
-        """End an instance; False if EC2 knows none of that id."""
+        """End an instance; False if it had ended already, so long ago that EC2 takes no order for it."""
 
     def tag(self, instance_id: str, key: str, value: str | None) -> None:
         """Set or remove one of our state tags."""

@@ -545,9 +545,23 @@ def test_an_instance_without_a_runner_is_ended_at_once(bench: Bench) -> None:
     assert bench.effects == [ENDED, SWEPT]
 
 
-def test_an_instance_that_ec2_does_not_know_is_gone(bench: Bench) -> None:
-    command = Terminate("i-0123456789abcdef0", Reason.ORPHAN, "")
-    assert bench.one(command) == Outcome(command, Result.DONE, "already gone", "i-0123456789abcdef0")
+def test_an_instance_that_ec2_lists_as_ended_is_already_gone(bench: Bench) -> None:
+    number = bench.launched()
+    assert bench.one(Terminate(number, Reason.ORPHAN, "")).detail == ""
+    bench.sim.aws.fail("ec2:TerminateInstances", code="InvalidInstanceID.NotFound", status=400)
+    command = Terminate(number, Reason.ORPHAN, "")
+    assert bench.one(command) == Outcome(command, Result.DONE, "already gone", number)
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(0, id="and lists"), pytest.param(60, id="and does not list yet")])
+def test_an_instance_that_ec2_does_not_know_is_not_said_to_be_gone(bench: Bench, seconds: float) -> None:
+    number = bench.launched()
+    bench.sim.aws.configure({"consistency": {"instances": seconds}})
+    bench.sim.aws.fail("ec2:TerminateInstances", code="InvalidInstanceID.NotFound", status=400)
+    outcome = bench.one(Terminate(number, Reason.ORPHAN, ""))
+    assert outcome.result is Result.FAILED
+    assert f"EC2 says that it knows no {number}, and does not list it as ended" in outcome.detail
+    assert bench.ids == [number]
 
 
 def test_a_parameter_is_swept(bench: Bench) -> None:

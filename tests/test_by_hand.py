@@ -100,7 +100,28 @@ def test_down_of_what_is_already_gone_succeeds(world: World) -> None:
         world.advance(minutes)
         again = world.scaler("down", "-i", instance)
         assert again.code == 0
-        assert "already gone" in again.out
+        assert f"EC2 lists no living {instance}" in again.out
+
+
+def test_down_does_not_claim_the_end_of_what_ec2_does_not_list_yet(world: World) -> None:
+    """EC2's lists are eventually consistent (AWS docs: EC2 API, eventual consistency): a new instance may be missing."""
+    (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")
+    world.box.aws.configure({"consistency": {"instances": 300}})
+    ran = world.scaler("down", "-i", instance)
+    assert world.box.aws.alive() != []
+    assert "it has ended, never was, or was launched just now" in ran.out
+    assert "gone" not in ran.out
+
+
+def test_down_that_ec2_says_it_knows_nothing_of_is_degraded(world: World) -> None:
+    """It was listed a moment ago: what lives on is not reported as ended."""
+    (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")
+    world.box.aws.fail("ec2:TerminateInstances", code="InvalidInstanceID.NotFound", status=400)
+    ran = world.scaler("down", "-i", instance)
+    assert ran.code == 4
+    assert "does not list it as ended" in ran.said
+    assert world.scaler("down", "-i", instance).code == 0
+    assert world.left() == NOTHING
 
 
 def test_down_leaves_the_memory_of_the_fleet_as_it_was(world: World) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scaler.sandbox.github.faults import Fault, FaultKind
@@ -67,6 +69,33 @@ def test_a_watch_that_sees_nothing_keeps_its_pace_and_its_end(world: World) -> N
     ran = world.scaler("auto", "--for", "3s", "--every", "1s", "--linger", "1h")
     assert ran.code == 4
     assert 2 <= ran.out.count("0 queued") <= 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"code": "Throttling", "status": 400}, id="throttled"),
+        pytest.param({"kind": "http500"}, id="500"),
+        pytest.param({"kind": "drop-before"}, id="no answer"),
+    ],
+)
+def test_an_account_that_sts_does_not_tell_is_degraded_not_denied(world: World, fault: dict[str, Any]) -> None:
+    """The credentials may be the best there are: exit 3 would send people to mend what is well."""
+    world.oidc = False
+    world.push("build")
+    world.box.aws.fail("sts:GetCallerIdentity", times=None, **fault)
+    ran = world.scaler("auto")
+    assert ran.code == 4, ran.said
+    assert "sts:GetCallerIdentity" in ran.err
+    assert "nothing was changed" in ran.err
+    assert world.left() == NOTHING
+
+
+def test_an_sts_that_is_out_of_reach_is_degraded_not_denied(world: World) -> None:
+    world.oidc = False
+    ran = world.scaler("auto", env={"AWS_ENDPOINT_URL_STS": "https://sts.invalid"})
+    assert ran.code == 4, ran.said
+    assert "sts:GetCallerIdentity: no answer" in ran.err
 
 
 def test_instances_unseen_nothing_is_launched(world: World) -> None:

@@ -18,7 +18,6 @@ from scaler.sandbox.aws.error import AwsError
 from scaler.sandbox.aws.settings import Image, Subnet
 
 Params = Mapping[str, Any]
-MARKETS = ("spot", "on-demand")
 USER_DATA_BYTES = 16_384
 
 _CAPACITY_TEXT = {

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
 LINEAGE = (ROOT / "docs/lineage.md").read_text()
 WRITTEN = [".py", ".md", ".sh", ".yml", ".yaml", ".hcl", ".toml", ".service", ".timer"]
-PLACES = ["", ".github/workflows/", "docs/", "examples/", "packer/", "scaler/**/", "scripts/", "tests/"]
+PLACES = ["", ".github/workflows/", "benchmarks/", "docs/", "examples/", "packer/", "scaler/**/", "scripts/", "search/"]
+PLACES += ["simulation/", "tests/"]
 FILES = sorted({path for place in PLACES for kind in WRITTEN for path in ROOT.glob(f"{place}*{kind}")})
 KINDS = [(r"\bD\d{1,2}\b", re.findall(r"^## (D\d+) ", DECISIONS, re.MULTILINE))]
 KINDS += [(r"\bRG-\d+\b", re.findall(r"^\| (RG-\d+) \|", LINEAGE, re.MULTILINE))]
@@ -40,3 +41,11 @@ def test_the_tests_that_a_document_names_exist(document: Path) -> None:
         source = (ROOT / name).read_text()
         assert test in {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}, test
         assert not row or f'"{row}"' in source or row.replace(" ", "_") in source, row
+
+
+def test_every_promise_says_what_it_rests_on() -> None:
+    promises = re.findall(
+        r"^## (\d+)\. (.+?)(?=^## )", (ROOT / "docs/promises.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert [int(number) for number, _ in promises] == list(range(1, 13))
+    assert [number for number, text in promises if text.count("\n*Rests on:*") != 1] == []

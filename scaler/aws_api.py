@@ -187,21 +187,18 @@ class AwsApi:
 
     def terminate(self, instance_id: str) -> bool:
         """End one instance; one id a call, since one bad id fails a whole call."""
-        try:
-            self._ec2.terminate_instances(InstanceIds=[instance_id])
-        except ClientError as error:
-            if code_of(error) != "InvalidInstanceID.NotFound":
-                raise refusal("ec2:TerminateInstances", error) from error
-            found = self.look((instance_id,)).get(instance_id)
-            if found is None or found.state.alive:
-                # It was on a list a moment ago, and EC2's views lag behind each other: it may well live.
-                message = (
-                    f"EC2 says that it knows no {instance_id}, and does not list it as ended; to be looked at again"
-                )
-                raise Unavailable(f"AWS: ec2:TerminateInstances: {message}") from error
-            return False
-        except BotoCoreError as error:
-            raise Unavailable(f"AWS: ec2:TerminateInstances: no answer ({type(error).__name__})") from error
+        with _translated("ec2:TerminateInstances"):
+            try:
+                self._ec2.terminate_instances(InstanceIds=[instance_id])
+            except ClientError as error:
+                if code_of(error) != "InvalidInstanceID.NotFound":
+                    raise
+                found = self.look((instance_id,)).get(instance_id)
+                if found is None or found.state.alive:
+                    # It was on a list a moment ago, and EC2's views lag behind each other: it may well live.
+                    message = f"EC2 says that it knows no {instance_id}, and does not list it as ended"
+                    raise Unavailable(f"AWS: ec2:TerminateInstances: {message}") from error
+                return False
         return True
 
     def tag(self, instance_id: str, key: str, value: str | None) -> None:
@@ -311,7 +308,7 @@ def _translated(action: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
+        code = code_of(error)
         if code == "ParameterAlreadyExists":
             raise _AlreadyExistsError from error
         if code == "ParameterNotFound":

@@ -579,6 +579,21 @@ UNSEEN = [
         world(ghost(), unseen(View.INSTANCES)),
         memory=Memory(ghosts={PREFIX + "i-9": NOW - span("1h")}),
     ),
+    case(
+        "a group that serves strangers: no ghost is deregistered, and none of another scope's is kept for that",
+        world(ghost(), ghost("i-8", scope=WEB), unseen(View.GROUP, API)),
+        f"deregister {PREFIX}i-8",
+        memory=Memory(ghosts={PREFIX + name: NOW - span("1h") for name in ("i-8", "i-9")}),
+    ),
+    case(
+        "a group that serves strangers: no parameter is swept, and none of another scope's is kept for that",
+        world(parameter(age="1h"), parameter("i-2", age="1h", scope=WEB), unseen(View.GROUP, API)),
+        "deleteparameter /runner-scaler/main/i-2",
+    ),
+    case(
+        "clocks that disagree: no parameter is swept, whosever it is",
+        world(parameter(age="1h", scope=""), parameter("i-2", age="1h"), unseen(View.CLOCK)),
+    ),
     case("instances unseen: no parameter is swept", world(parameter(age="1h"), unseen(View.INSTANCES))),
     case(
         "runners unseen: no ghost is deregistered",

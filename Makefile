@@ -53,6 +53,10 @@ coverage: dev data ## Tests, with the lines and branches they miss (slower)
 soak: dev ## A month under fault weather in virtual time: jobs killed, instances immortal, caps overrun (2 minutes)
 	@$(DEV)/python -m benchmarks.soak $(ARGS)
 
+.PHONY: bench
+bench: dev ## One tick over up to 500 repositories: ours, others' ways and the bound (10 minutes; ARGS="--help" for more)
+	@$(DEV)/python -m benchmarks.bench $(ARGS)
+
 .PHONY: search
 search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--help" for more)
 	@$(DEV)/python -m search $(ARGS)

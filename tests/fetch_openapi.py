@@ -38,6 +38,8 @@ OPERATIONS: dict[str, str] = {
     _RUN + "/rerun-failed-jobs": "post",
     _REPOSITORY + "/actions/jobs/{job_id}": "get",
     _REPOSITORY + "/actions/jobs/{job_id}/rerun": "post",
+    _REPOSITORY + "/actions/workflows": "get",
+    _REPOSITORY + "/actions/workflows/{workflow_id}": "get",
     _REPOSITORY + "/actions/workflows/{workflow_id}/dispatches": "post",
     **{
         scope + path: methods

@@ -36,6 +36,8 @@ UNSERVED = frozenset(
         "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}",
         "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs",
         "/repos/{owner}/{repo}/actions/runs/{run_id}/force-cancel",
+        "/repos/{owner}/{repo}/actions/workflows",
+        "/repos/{owner}/{repo}/actions/workflows/{workflow_id}",
         "/app/installations/{installation_id}/access_tokens",
     }
 )

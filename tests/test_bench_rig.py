@@ -1,0 +1,157 @@
+"""What the bench measures against behaves as GitHub does, and every client that is measured finds the queue."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from benchmarks.bench import Row, Summary, scaled, started
+from benchmarks.clients import CLIENTS, environment
+from tests.exchange import Exchange
+from tests.openapi import Description
+from tests.watcher import description
+
+__all__ = ["description"]
+
+CORES = sorted(os.sched_getaffinity(0))
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[str]:
+    """Three repositories, all with active runs, that answer at once."""
+    with started("benchmarks.github_rig", "--repositories=3", "--world=busy", "--delay=0", cores=CORES) as url:
+        yield url
+
+
+def ask(url: str, target: str, *, method: str = "GET", body: bytes = b"", **headers: str) -> Exchange:
+    """One request on a connection of its own."""
+    sent = {"Authorization": "token one"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=20)
+    try:
+        connection.request(method, target, body or None, sent)
+        answer = connection.getresponse()
+        path, _, query = target.partition("?")
+        got = answer.read()
+        if answer.headers["Content-Encoding"] == "gzip":
+            got = gzip.decompress(got)
+        return Exchange(method, path, query, sent, body, answer.status, dict(answer.getheaders()), got)
+    finally:
+        connection.close()
+
+
+def counters(url: str, method: str = "GET") -> Any:
+    return json.loads(ask(url, "/_rig", method=method).response_body)
+
+
+REPOSITORY = "/repos/acme/repo-0001"
+ASKED = [
+    "/rate_limit",
+    REPOSITORY,
+    f"{REPOSITORY}/actions/runs",
+    f"{REPOSITORY}/actions/runs?per_page=100&page=2",
+    *(f"{REPOSITORY}/actions/runs?status={status}&per_page=100" for status in ("queued", "in_progress", "waiting")),
+    f"{REPOSITORY}/actions/runs/2000100101",
+    f"{REPOSITORY}/actions/runs/2000100101/jobs?filter=latest&per_page=100",
+    f"{REPOSITORY}/actions/runs/2000100102/jobs?per_page=3&page=2",
+    f"{REPOSITORY}/actions/runners",
+    f"{REPOSITORY}/actions/workflows",
+    f"{REPOSITORY}/actions/workflows/4000100002",
+    "/orgs/acme/actions/runners",
+    "/repos/acme/nobody/actions/runs",
+]
+
+
+@pytest.mark.parametrize("target", ASKED)
+def test_answers_are_as_github_describes_them(rig: str, description: Description, target: str) -> None:
+    assert description.check(ask(rig, target, Accept_Encoding="gzip")) == []
+
+
+def test_runs_have_the_size_of_real_ones(rig: str) -> None:
+    listed = ask(rig, f"{REPOSITORY}/actions/runs?per_page=100").response_body
+    assert 10_000 < len(listed) / 100 < 12_000
+    jobs = ask(rig, f"{REPOSITORY}/actions/runs/2000100101/jobs").response_body
+    assert 800 < len(jobs) / 8 < 1600
+
+
+def test_what_is_unchanged_is_free_for_the_token_that_has_it(rig: str) -> None:
+    target = f"{REPOSITORY}/actions/runs?status=queued"
+    tag = ask(rig, target).response_headers["ETag"]
+    counters(rig, "DELETE")
+    again = ask(rig, target, If_None_Match=tag)
+    assert (again.status, again.response_body) == (304, b"")
+    assert (counters(rig)["requests"], counters(rig)["charged"], counters(rig)["points"]) == (1, 0, 1)
+    assert ask(rig, target, If_None_Match=tag, Authorization="token two").status == 200
+    assert counters(rig)["charged"] == 1
+
+
+def test_every_request_tells_what_is_left_of_the_hour(rig: str) -> None:
+    counters(rig, "DELETE")
+    left = [int(ask(rig, REPOSITORY).response_headers["X-RateLimit-Remaining"]) for _ in range(2)]
+    assert left == [4999, 4998]
+    assert counters(rig)["points"] == 2
+
+
+def test_a_spent_hour_is_refused() -> None:
+    with started("benchmarks.github_rig", "--repositories=1", "--delay=0", "--limit=1", cores=CORES) as url:
+        answers = [ask(url, "/repos/acme/repo-0000") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 403]
+
+
+def test_graphql_shows_the_newest_runs_of_workflows(rig: str) -> None:
+    rows = json.loads(ask(rig, f"{REPOSITORY}/actions/workflows").response_body)["workflows"]
+    query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Workflow { id runs(first: 2) { nodes { databaseId checkSuite { status } } } } } }"
+    asked = {"query": query, "variables": {"ids": [*(row["node_id"] for row in rows), "nobody"]}}
+    counters(rig, "DELETE")
+    answer = json.loads(ask(rig, "/graphql", method="POST", body=json.dumps(asked).encode()).response_body)
+    *found, nobody = answer["data"]["nodes"]
+    assert nobody is None
+    states = {run["databaseId"]: run["checkSuite"]["status"] for each in found for run in each["runs"]["nodes"]}
+    busy = {number: state for number, state in states.items() if state != "COMPLETED"}
+    assert busy == {2000100101: "IN_PROGRESS", 2000100102: "QUEUED", 2000100103: "QUEUED"}
+    assert (counters(rig)["charged"], counters(rig)["graphql"]) == (0, 1)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_measured_client_finds_the_queue(rig: str, client: str) -> None:
+    """All but the predecessor's way, which counts runs: two of the three that wait."""
+    truth = json.loads(ask(rig, "/_rig/truth").response_body)
+    with started("benchmarks.aws_rig", cores=CORES) as aws:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.measure", client, "--url", rig, "--repositories=2", "--ticks=shallow"],
+            env=environment(json.loads(aws)),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    (tick,) = json.loads(done.stdout)["ticks"]
+    wanted = sorted(job for repository in ("acme/repo-0000", "acme/repo-0001") for job in truth[repository])
+    assert len(wanted) == 36
+    if client.startswith("original"):
+        assert len(tick["queued"]) == 4
+    else:
+        assert tick["queued"] == wanted
+    assert tick["requests"] == tick["charged"] > 0
+
+
+def row(client: str, number: int, seconds: float, size: int = 10) -> Row:
+    return Row(client, size, number, "cold", seconds, 1.0, 30.0, 20, 20, 20, 1, 1, 18, right=True, rig_cpu=0.0)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """A round in which the machine was slow for all must not look as if one client was."""
+    rows = [row("ours", 0, 1.0), row("raw", 0, 1.0), row("ours", 1, 9.0), row("raw", 1, 9.0), row("ours", 2, 2.0)]
+    assert Summary([*rows, row("raw", 2, 1.0)]).ratio("ours", "raw", 10, "cold") == 1.0
+
+
+def test_what_is_too_slow_grows_in_proportion() -> None:
+    grown = scaled(row("pygithub", 0, 14.0), 500)
+    assert (grown.seconds, grown.requests, grown.found, grown.scaled) == (700.0, 1000, 900, True)

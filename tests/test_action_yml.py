@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,23 @@ def test_lock_files_pin_every_package_by_hash_and_name_no_host() -> None:
         assert [package for package in packages if not re.match(r"\S+==\S+ .*\\\n\s+--hash=sha256:", package)] == []
         assert "://" not in text
     assert '"resolved"' not in (ROOT / "package-lock.json").read_text()
+
+
+def test_nothing_is_installed_at_run_time_but_what_the_program_needs() -> None:
+    """The original installed its type checker beside its credentials (RG-64)."""
+    text = re.sub(r"^ +--hash=.*\n|^#.*\n", "", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+    asked_by = {
+        name: set(re.findall(r"^ +#(?: via)? +(?!via$)([\w.-]+)", via, re.MULTILINE))
+        for name, via in re.findall(r"^([\w.-]+)==.*\n((?: +#.*\n)*)", text, re.MULTILINE)
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted, development = (
+        {re.split(r"[^\w.-]", each, maxsplit=1)[0].lower() for each in names}
+        for names in (project["dependencies"], project["optional-dependencies"]["dev"])
+    )
+    assert {name for name, by in asked_by.items() if project["name"] in by} == wanted
+    assert [name for name, by in asked_by.items() if not by or by - asked_by.keys() - {project["name"]}] == []
+    assert development & asked_by.keys() == set()
 
 
 # --- run for real ------------------------------------------------------------------------------

@@ -62,6 +62,27 @@ def test_the_runner_registers_with_exactly_what_the_parameter_says(world: World)
     assert not runner.ephemeral
 
 
+def test_the_runner_program_is_told_not_to_update_itself_and_to_take_nobodys_place(tmp_path: Path) -> None:
+    """
+    An update costs the only job of an ephemeral runner its time; the image is what is renewed (RG-19).
+
+    And `--replace` would take the registration of a runner that may be at a job.
+    """
+
+    def note_arguments(home: Path) -> None:
+        (home / "config.sh").rename(home / "config-itself.sh")
+        noting = f'#!/bin/bash\nprintf "%s\\n" "$@" >{tmp_path}/arguments\nexec "${{0%/*}}/config-itself.sh" "$@"\n'
+        (home / "config.sh").write_text(noting)
+        (home / "config.sh").chmod(0o755)
+
+    with boot_world(tmp_path / "machines", customize=note_arguments) as world:
+        world.hand_over("token")
+        world.until(world.online, "online")
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    assert {"--disableupdate", "--unattended", "--ephemeral", "--no-default-labels"} <= set(arguments)
+    assert "--replace" not in arguments
+
+
 def test_a_machine_finds_its_parameter_in_its_own_region(tmp_path: Path) -> None:
     """The metadata service names the region; SSM refuses a signature for another."""
     subnets = [{"id": "subnet-0a1b2c3d4e5f60718", "zone": "eu-central-1a"}]

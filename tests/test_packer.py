@@ -110,6 +110,7 @@ def test_what_old_packer_does_not_know_is_little_and_known() -> None:
         pytest.param(r'owners\s*=\s*\["099720109477"\]', id="the source image is Canonical's"),
         pytest.param(r"^\s*ami_name\s*=.*formatdate\(.*local\.built\)", id="every image has a name of its own"),
         pytest.param(r"cloud-init status --wait", id="provisioners wait for cloud-init"),
+        pytest.param(r"^\s*encrypted\s*=\s*true$", id="the build's disk is encrypted"),
         pytest.param(r'variable "docker_group" \{\n.*bool\n\s*default\s*= false$', id="jobs are not root unless asked"),
         pytest.param(r'"runner-scaler:runner-version"\s*=\s*var\.runner_version', id="a tag has the runner's version"),
         pytest.param(r'"runner-scaler:built"\s*=', id="a tag has the build date"),
@@ -118,6 +119,14 @@ def test_what_old_packer_does_not_know_is_little_and_known() -> None:
 def test_the_template_says(setting: str) -> None:
     """What must not get lost again."""
     assert re.search(setting, TEMPLATE, re.MULTILINE)
+
+
+def test_the_plugin_is_hashicorps_and_of_a_version_that_is_known() -> None:
+    """The original took any version from 0.0.2 on (RG-57); a new major one may build another image."""
+    plugins = (PACKER / "plugins.pkr.hcl").read_text()
+    assert re.findall(r'source\s*=\s*"(.*)"', plugins) == ["github.com/hashicorp/amazon"]
+    (version,) = re.findall(r'^\s*version\s*=\s*"(.*)"', plugins, re.MULTILINE)
+    assert re.fullmatch(r"= [1-9]\d*\.\d+\.\d+|~> [1-9]\d*\.\d+", version)
 
 
 # --- the provisioners ----------------------------------------------------------------------------
@@ -151,14 +160,16 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, str]]:
     server.server_close()
 
 
-def install(tmp_path: Path, mirror: str, sha256: str, version: str = "2.337.0") -> tuple[int, list[str]]:
-    """Run install-runner.sh where every program that would change the machine only notes that it was called."""
+def install(
+    tmp_path: Path, mirror: str, sha256: str, version: str = "2.337.0", docker_group: str = "false", fails: str = "user"
+) -> tuple[int, list[str]]:
+    """Run install-runner.sh where what would change the machine only notes its call; `fails`, or `fails`…, fails."""
     programs = tmp_path / "programs"
     programs.mkdir()
     calls = tmp_path / "calls"
     calls.touch()
     for name in ("useradd", "usermod", "install", "tar", "chown", "systemctl", "truncate", "rm"):
-        (programs / name).write_text(f"#!/bin/bash\necho {name} >>{calls}\nexit 42\n")
+        (programs / name).write_text(f"#!/bin/bash\necho {name} >>{calls}\n[[ ${{0##*/}} != {fails}* ]] || exit 42\n")
         (programs / name).chmod(0o755)
     ended = subprocess.run(
         ["bash", PACKER / "install-runner.sh"],
@@ -170,7 +181,7 @@ def install(tmp_path: Path, mirror: str, sha256: str, version: str = "2.337.0") 
             "RUNNER_VERSION": version,
             "RUNNER_SHA256": sha256,
             "RUNNER_MIRROR": mirror,
-            "DOCKER_GROUP": "false",
+            "DOCKER_GROUP": docker_group,
         },
         capture_output=True,
         timeout=60,
@@ -178,9 +189,53 @@ def install(tmp_path: Path, mirror: str, sha256: str, version: str = "2.337.0") 
     return ended.returncode, calls.read_text().split()
 
 
+def provision(tmp_path: Path, fails: str = "nothing") -> tuple[int, list[list[str]]]:
+    """Run install-dependencies.sh where the programs that would change the machine only note how they were called."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    calls = tmp_path / "calls"
+    note = f'echo "${{DEBIAN_FRONTEND-}} ${{0##*/}} $*" >>{calls}\n[[ $1 != {fails} ]]\n'
+    for name in ("apt-get", "apt-add-repository", "add-apt-repository", "dpkg", "snap", "systemctl", "curl", "wget"):
+        (programs / name).write_text(f"#!/bin/bash\n{note}")
+        (programs / name).chmod(0o755)
+    ended = subprocess.run(
+        ["bash", PACKER / "install-dependencies.sh"],
+        check=False,
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+        timeout=60,
+    )
+    return ended.returncode, [line.split() for line in calls.read_text().splitlines()]
+
+
+def test_packages_come_from_ubuntu_alone_and_nothing_asks_a_question(tmp_path: Path) -> None:
+    """Who would answer, in a build? The original set no DEBIAN_FRONTEND (RG-58)."""
+    status, calls = provision(tmp_path)
+    assert status == 0
+    assert {call[0] for call in calls} == {"noninteractive"}
+    assert {call[1] for call in calls} == {"apt-get", "systemctl"}
+    changes = [call for call in calls if call[1] == "apt-get" and call[2] not in ("update", "clean")]
+    assert [call for call in changes if "--yes" not in call] == []
+    assert [call[2] for call in changes] == ["dist-upgrade", "install", "purge", "autoremove"]
+
+
+@pytest.mark.parametrize("step", ["update", "dist-upgrade", "install", "mask", "purge", "autoremove", "clean"])
+def test_a_step_that_fails_ends_the_build(tmp_path: Path, step: str) -> None:
+    """The original published what was left of it as an image (RG-58)."""
+    status, calls = provision(tmp_path, step)
+    assert status != 0
+    assert calls[-1][2] == step
+
+
 def test_the_runner_program_is_installed_if_its_checksum_is_right(tmp_path: Path, mirror: tuple[str, str]) -> None:
     """The first step after the check is reached (and stops the test)."""
     assert install(tmp_path, *mirror) == (42, ["useradd"])
+
+
+@pytest.mark.parametrize(("asked", "calls"), [("false", []), ("true", ["usermod"])])
+def test_a_job_gets_docker_which_makes_it_root_only_if_that_was_asked_for(
+    tmp_path: Path, mirror: tuple[str, str], asked: str, calls: list[str]
+) -> None:
+    assert install(tmp_path, *mirror, docker_group=asked, fails="install") == (42, ["useradd", *calls, "install"])
 
 
 def test_a_runner_program_with_another_checksum_is_not_even_unpacked(tmp_path: Path, mirror: tuple[str, str]) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 import boto3
 import pytest
 
-from scaler.sandbox.aws.server import AwsServer
+from scaler.sandbox.aws.server import AwsServer, Call
 from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec, Runner
 from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Entry, Journal
+from scaler.sandbox.loopback import HttpRequest
 from scaler.sandbox.machines.machines import MachineFault, Machines
 
 LABELS = ("self-hosted", "linux", "x64", "acme")
@@ -120,6 +121,28 @@ class World:
     def queue(self, name: str = "build", duration: float = 0.0) -> None:
         """Queue one job."""
         self.github.push("acme/api", [JobSpec(name=name, labels=LABELS, duration=duration)])
+
+    # --- the network -----------------------------------------------------------------------------
+
+    def unplug(self, *, silent: bool, aws: bool = True) -> None:
+        """GitHub, and AWS, are out of reach from now on: they refuse, or (`silent`) nobody ever answers."""
+        for server in (self.github_server._http, *([self.aws_server._server] if aws else ())):
+            if silent:
+                server._server.respond = self._say_nothing
+            else:
+                server.stop()
+
+    def unplug_after(self, action: str, *, silent: bool) -> None:
+        """GitHub is out of reach from AWS's answer to this call on; the machine asks nothing of AWS after it."""
+
+        def hear(call: Call) -> None:
+            if call.action == action and not call.error:
+                self.unplug(silent=silent, aws=False)
+
+        self.aws_server.observers.append(hear)
+
+    def _say_nothing(self, _request: HttpRequest) -> None:
+        self.clock.wait_for(lambda: False, 1e9)  # or until the world ends
 
     # --- what came of it -------------------------------------------------------------------------
 

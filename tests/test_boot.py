@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from scaler.sandbox.aws.seed import IMAGES, launch_data
+from scaler.sandbox.aws.server import Call
 from scaler.sandbox.machines.machines import FaultKind, MachineFault
 from tests.boot_world import LIMITS, World, boot_world
 
@@ -458,6 +459,108 @@ def test_a_machine_boots_a_runner_only_once(tmp_path: Path) -> None:
         ec2.start_instances(InstanceIds=[instance_id])
         world.gone(instance_id)
         assert world.said(instance_id, "a runner boots only once")
+
+
+# --- and with the network gone -------------------------------------------------------------------
+
+GONE = pytest.mark.parametrize("silent", [False, True], ids=["refused", "never answered"])
+"""The metadata service goes on: it is the host's own, and no packet to it leaves the machine."""
+
+
+@GONE
+def test_a_network_that_goes_before_the_secret_costs_15_minutes(world: World, *, silent: bool) -> None:
+    instance_id = world.launch()
+    world.until(lambda: world.said(instance_id, "waits for"), "waiting")
+    world.unplug(silent=silent)
+    world.advance_when_asleep(instance_id, 890.0, of=900.0)
+    assert world.state(instance_id) == "running"
+    world.clock.advance(10)
+    world.gone(instance_id)
+    assert world.said(instance_id, "no registration secret in ")
+
+
+def test_a_network_that_goes_with_the_secret_read_and_not_deleted_means_no_job(world: World) -> None:
+    """The secret may still be there, but not for this machine any more."""
+
+    def hear(call: Call) -> None:
+        if call.action == "GetParameter" and not call.error:
+            world.aws.fail("ssm:*", kind="drop-before", times=None)
+
+    world.aws_server.observers.append(hear)
+    instance_id = world.hand_over()
+    for _ in range(10):
+        world.advance_when_asleep(instance_id, 1.0)
+    world.gone(instance_id)
+    assert world.said(instance_id, "could not delete /runner-scaler/main/")
+    assert not world.happened("runner.online")
+
+
+@GONE
+def test_a_network_that_goes_with_the_secret_costs_boot_timeout_by_jit(world: World, *, silent: bool) -> None:
+    """The listener tries again for ever (actions/runner, MessageListener.cs: CreateSessionAsync)."""
+    world.unplug_after("DeleteParameter", silent=silent)
+    instance_id = world.hand_over("jit")
+    if not silent:
+        world.until(lambda: world.said(instance_id, "Retrying until reconnected"), "trying again")
+    world.advance_when_asleep(instance_id, 590.0, of=600.0)
+    assert world.state(instance_id) == "running"
+    world.clock.advance(10)
+    world.gone(instance_id)
+    assert world.said(instance_id, "the runner was not online in 600 s")
+
+
+def test_a_network_that_refuses_the_registration_by_token_powers_off_at_once(world: World) -> None:
+    world.unplug_after("DeleteParameter", silent=False)
+    instance_id = world.hand_over("token")
+    world.gone(instance_id)
+    assert world.said(instance_id, "runner-scaler: the registration failed")
+
+
+def test_a_registration_by_token_that_nobody_answers_costs_boot_timeout(world: World) -> None:
+    """config.sh hangs; the limit was armed before it."""
+    world.unplug_after("DeleteParameter", silent=True)
+    instance_id = world.hand_over("token")
+    world.advance_when_asleep(instance_id, 600.0)
+    world.gone(instance_id)
+    assert world.said(instance_id, "the runner was not online in 600 s")
+
+
+@GONE
+def test_a_network_that_goes_while_a_runner_is_idle_costs_idle_timeout(world: World, *, silent: bool) -> None:
+    """The listener cannot say good-bye: it ends without, or is ended a minute later with its machine."""
+    instance_id = world.hand_over()
+    world.listens(instance_id)
+    world.unplug(silent=silent)
+    world.advance_when_asleep(instance_id, 300.0)
+    if silent:
+        world.advance_when_asleep(instance_id, 60.0)
+    world.gone(instance_id)
+    assert world.said(instance_id, "no job for 300 s: stopping the runner")
+
+
+@GONE
+def test_a_network_that_goes_and_no_idle_limit_cost_max_lifetime(world: World, *, silent: bool) -> None:
+    """Pools with min_idle have no idle limit on the machine."""
+    instance_id = world.hand_over("token", limits={**LIMITS, "idle_timeout": None, "max_lifetime": 3600})
+    world.listens(instance_id)
+    world.unplug(silent=silent)
+    world.advance_when_asleep(instance_id, 3590.0, of=3600.0)
+    assert world.state(instance_id) == "running"
+    world.clock.advance(10)
+    world.gone(instance_id)
+    assert world.said(instance_id, "has lived for its 3600 s")
+
+
+@GONE
+def test_a_network_that_goes_in_mid_job_costs_max_lifetime_at_most(world: World, *, silent: bool) -> None:
+    world.queue(duration=86_400)
+    instance_id = world.hand_over(limits={**LIMITS, "max_lifetime": 3600})
+    world.until((world.machines.home(instance_id) / "_boot/job-started").exists, "the hook ran")
+    world.until(lambda: 600.0 not in world.machines.sleeping(instance_id), "online")
+    world.unplug(silent=silent)
+    if silent:
+        world.advance_when_asleep(instance_id, 3600.0)
+    world.gone(instance_id)
 
 
 # --- AWS has bad days ----------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import curves
+from benchmarks import curves, growth
 from benchmarks.clients import CLIENTS, environment
 from scaler.observe import CONNECTIONS
 
@@ -194,7 +194,19 @@ CURVES = {"ours": "ours", "raw": "raw HTTP", "pygithub": "plain PyGithub", "orig
 PANELS = {"seconds": "seconds a tick", "charged": "charged requests a tick", "points": "points a tick"}
 
 
-def picture(summary: Summary) -> str:
+def pictures(summary: Summary, grown: Sequence[growth.Grown]) -> Iterator[tuple[str, str]]:
+    """By the ends of their names: growth with the number of repositories, and with demand."""
+    yield "", _by_repositories(summary)
+    panels = []
+    for kind in growth.KINDS:
+        mine = [row for row in grown if row.kind == kind]
+        parts = dict.fromkeys(row.part for row in mine)
+        found = {part: [(float(row.jobs), row.seconds * 1000) for row in mine if row.part == part] for part in parts}
+        panels.append(curves.Panel(f"{kind}, ms", "queued jobs", found))
+    yield "-demand", curves.picture("What one tick computes, a fifth as many instances as jobs", panels)
+
+
+def _by_repositories(summary: Summary) -> str:
     """How time, charged requests and points grow with the number of repositories."""
     panels = []
     for measure, title in PANELS.items():
@@ -229,19 +241,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--world", choices=("quiet", "mixed", "busy"), default="mixed")
     parser.add_argument("--whole", action="store_true", help="run even what takes minutes a tick, not a part of it")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
-    parser.add_argument("--picture", type=Path, default=Path("build/bench.svg"))
+    parser.add_argument("--picture", type=Path, default=Path("build/bench.svg"), help="another stands beside it")
     asked = parser.parse_args(arguments)
     told = machine()
     bench = Bench(asked.world, asked.sizes, asked.clients, whole=asked.whole)
     bench.run(asked.rounds)
     told["load_after"] = round(os.getloadavg()[0], 2)
-    summary = Summary(bench.rows)
+    summary, grown = Summary(bench.rows), list(growth.measure())
     print("\n".join(summary.table()))
+    print()
+    print("\n".join(growth.table(grown)))
     print(f"\nWorld {asked.world}, {asked.rounds} rounds; {told}")
     asked.json.parent.mkdir(exist_ok=True)
-    document = {"machine": told, "world": asked.world, "rounds": asked.rounds, "rows": list(map(asdict, bench.rows))}
+    document = {"machine": told, "world": asked.world, "rounds": asked.rounds}
+    document |= {"rows": [asdict(row) for row in bench.rows], "growth": [asdict(row) for row in grown]}
     asked.json.write_text(json.dumps(document, indent=1))
-    asked.picture.write_text(picture(summary))
+    for suffix, text in pictures(summary, grown):
+        asked.picture.with_stem(asked.picture.stem + suffix).write_text(text)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaler.config import Config
-from scaler.demand import may_not_serve
+from scaler.demand import bars
 from scaler.model import (
     Command,
     Down,
@@ -27,6 +27,7 @@ from scaler.standing import Phase, Standing, terminate
 def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up], *, blind: str) -> Plan:
     """Launch what was asked for, as far as the caps allow; every runner asked for gets a verdict."""
     room = Room(config, snapshot, memory, by_hand=True)
+    why_barred = bars(config, snapshot)
     commands: list[Command] = []
     verdicts = []
     for ask in asks:
@@ -36,7 +37,7 @@ def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[
         for number in range(1, ask.count + 1):
             name = f"{ask.pool} {number} of {ask.count}"
             refusal = room.refusal(pool)
-            refusal = _blind(snapshot, ask.scope, blind) or may_not_serve(config, snapshot, ask.scope) or refusal
+            refusal = _blind(snapshot, ask.scope, blind) or why_barred(ask.scope) or refusal
             if refusal is not None:
                 verdicts.append(_verdict(Subject.REQUEST, name, ask.scope, ask.pool, *refusal))
                 continue

@@ -10,7 +10,7 @@ from datetime import timedelta
 from scaler.breaker import reconsidered
 from scaler.by_hand import bring_down, bring_up
 from scaler.config import Config
-from scaler.demand import Demand, may_not_serve, weigh
+from scaler.demand import Demand, bars, weigh
 from scaler.durations import passed
 from scaler.lifecycle import review, with_lifecycle
 from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up
@@ -98,11 +98,12 @@ def _top_up(
         if standing.supply and standing.phase is not Phase.UNKNOWN and standing.instance.id not in demand.claimed
     )
     unknown = {(standing.scope, standing.instance.pool) for standing in stands if standing.phase is Phase.UNKNOWN}
+    why_barred = bars(config, snapshot)
     launches = []
     for pool in config.pools:
         floor = pool.idle_floor(snapshot.now)
         for scope in dict.fromkeys(config.scope_of(repository) for repository in config.repositories):
-            if (scope, pool.name) in unknown or may_not_serve(config, snapshot, scope) is not None:
+            if (scope, pool.name) in unknown or why_barred(scope) is not None:
                 continue
             for _ in range(floor - spare[scope, pool.name]):
                 if room.refusal(pool) is not None:

@@ -8,15 +8,17 @@ instance for the sake of the count, and whoever GitHub picks runs it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 
 from scaler.config import Config, Pool
 from scaler.durations import passed
 from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict, View
 from scaler.room import Room
 from scaler.standing import Phase, Standing
+from scaler.supply import Need, Supply
 
 MAX_QUEUE_AGE = timedelta(hours=24)
 """GitHub fails a job that was queued for longer (docs: self-hosted runners, routing precedence)."""
@@ -34,27 +36,10 @@ HOSTED = tuple(
 )
 
 
-def fitting_pools(config: Config, job: Job) -> tuple[Pool, ...]:
+def fitting_pools(config: Config, labels: frozenset[str]) -> tuple[Pool, ...]:
     """The pools that carry all of a job's labels: the one with fewest labels first, then in config order."""
-    fitting = [pool for pool in config.pools if job.labels and job.labels <= frozenset(pool.labels)]
+    fitting = [pool for pool in config.pools if labels and labels <= frozenset(pool.labels)]
     return tuple(sorted(fitting, key=lambda pool: len(pool.labels)))
-
-
-def why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, str] | None:
-    """Why no pool will ever serve a job, or None."""
-    if not fitting_pools(config, job):
-        if "self-hosted" not in job.labels and any(label.startswith(HOSTED) for label in job.labels):
-            return Reason.HOSTED, "runs on GitHub's own runners; nothing to do here"
-        return Reason.NO_POOL, _nearest(config, job)
-    if (refused := may_not_serve(config, snapshot, job.repository)) is not None:
-        return refused
-    if snapshot.served is not None and job.repository.lower() not in snapshot.served:
-        group = config.runner_group or "Default"
-        return Reason.GROUP, f'runner group "{group}" does not serve {job.repository}; add it to the group'
-    created = _born(snapshot, job.created_at)
-    if created is not None and snapshot.now - created > MAX_QUEUE_AGE:
-        return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"
-    return None
 
 
 def _born(snapshot: Snapshot, created: datetime | None) -> datetime | None:
@@ -67,18 +52,23 @@ def _seniority(snapshot: Snapshot, job: Job) -> tuple[datetime, int]:
     return _born(snapshot, job.created_at) or snapshot.now + AHEAD, job.id
 
 
-def may_not_serve(config: Config, snapshot: Snapshot, repository: str) -> tuple[Reason, str] | None:
-    """Why no runner may be registered for a repository, or None."""
-    if repository in snapshot.public and not config.allow_public:
-        return Reason.PUBLIC, (
-            f"{repository} is public: anyone's pull request could run code on the instance; "
-            "set allow_public: true if that is meant"
-        )
-    scope = config.scope_of(repository)
-    if any(each.denied and each.view is View.RUNNERS and each.scope == scope for each in snapshot.unseen):
-        # Who may not list runners may not register one: an instance would be launched for nobody, tick by tick.
-        return Reason.SUPPLY_UNSEEN, f"this token may not manage the runners of {scope}; nothing is launched for them"
-    return None
+def bars(config: Config, snapshot: Snapshot) -> Callable[[str], tuple[Reason, str] | None]:
+    """What tells of a repository why no runner may be registered for it, or None."""
+    denied = {each.scope for each in snapshot.unseen if each.denied and each.view is View.RUNNERS}
+
+    def why_barred(repository: str) -> tuple[Reason, str] | None:
+        if repository in snapshot.public and not config.allow_public:
+            return Reason.PUBLIC, (
+                f"{repository} is public: anyone's pull request could run code on the instance; "
+                "set allow_public: true if that is meant"
+            )
+        if (scope := config.scope_of(repository)) in denied:
+            # Who may not list runners may not register one: an instance would be launched for nobody, tick by tick.
+            sentence = f"this token may not manage the runners of {scope}; nothing is launched for them"
+            return Reason.SUPPLY_UNSEEN, sentence
+        return None
+
+    return why_barred
 
 
 def _nearest(config: Config, job: Job) -> str:
@@ -102,10 +92,10 @@ class Demand:
     verdicts: list[Verdict] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     unserved: list[tuple[Job, tuple[Pool, ...]]] = field(default_factory=list)
-    wanted: set[tuple[Scope, frozenset[str]]] = field(default_factory=set)
-    """Scope and labels of every queued job: an idle runner there that has them could still be given one."""
-    starving: set[tuple[Scope, str]] = field(default_factory=set)
-    """Scope and full pool of every job for which there was no room."""
+    wanted: dict[Scope, set[frozenset[str]]] = field(default_factory=lambda: defaultdict(set))
+    """The labels of every queued job, by scope: an idle runner there that has them could still be given one."""
+    starving: dict[str, set[Scope]] = field(default_factory=lambda: defaultdict(set))
+    """By full pool, the scopes of the jobs for which there was no room."""
     claimed: set[str] = field(default_factory=set)
     """The instances that the count gave to a job."""
     hand_overs: list[tuple[Standing, Scope, Job]] = field(default_factory=list)
@@ -115,72 +105,70 @@ def weigh(config: Config, snapshot: Snapshot, room: Room, stands: Sequence[Stand
     """
     Cover the queued jobs with supply and launch for the rest.
 
-    Covering takes the jobs with the fewest fitting pools first, so that a picky job is not robbed by one
-    that has a choice; launching takes each repository's oldest job in turn.
+    Covering takes the jobs with the fewest fitting pools first; launching takes each repository's oldest job in turn.
     """
     demand = Demand()
     queued = _servable(config, snapshot, demand)
-    supply = _Supply(stands)
-    uncovered = []
-    for job, pools in sorted(queued, key=lambda pair: (len(pair[1]), _seniority(snapshot, pair[0]))):
-        scope = config.scope_of(job.repository)
-        demand.wanted.add((scope, job.labels))
-        standing = supply.take(scope, pools, job)
-        if standing is None:
-            uncovered.append((job, pools))
-            continue
+    queued.sort(key=lambda pair: (len(pair[1]), _seniority(snapshot, pair[0])))
+    supply = Supply(stands)
+    for number, (job, pools) in enumerate(queued):
+        need = Need(config.scope_of(job.repository), job.labels, tuple(pool.name for pool in pools))
+        demand.wanted[need.scope].add(need.labels)
+        supply.cover(number, need)
+    covered = supply.given()
+    for number, standing in covered.items():
+        job, _ = queued[number]
         demand.claimed.add(standing.instance.id)
         if standing.scope is None and standing.phase is Phase.BOOTING:
-            demand.hand_overs.append((standing, scope, job))
+            demand.hand_overs.append((standing, config.scope_of(job.repository), job))
         demand.verdicts.append(_covered(job, standing))
+    uncovered = [pair for number, pair in enumerate(queued) if number not in covered]
     _launch(config, room, demand, _in_turn(snapshot, uncovered), blind=blind)
     demand.verdicts = [_dated(snapshot, verdict) for verdict in demand.verdicts]
     return demand
 
 
 def _servable(config: Config, snapshot: Snapshot, demand: Demand) -> list[tuple[Job, tuple[Pool, ...]]]:
+    """The queued jobs that some pool may be launched for; all others get their verdict here."""
     servable = []
     configured = {repository.lower() for repository in config.repositories}
+    fitting = cache(partial(fitting_pools, config))
+    why_barred = bars(config, snapshot)
     for job in snapshot.jobs:
         if job.repository.lower() not in configured:
             continue  # looked at for the sake of an instance that is still registered there
+        pools = fitting(job.labels)
         if job.status is JobStatus.IN_PROGRESS:
             runner = job.runner_name or "a runner"
             demand.verdicts.append(job_verdict(job, "", Reason.RUNNING, f"runs on {runner}"))
         elif job.status is not JobStatus.QUEUED:
             sentence = f"GitHub holds it ({job.status.value}): not ready for a runner yet"
             demand.verdicts.append(job_verdict(job, "", Reason.NOT_READY, sentence))
-        elif (why := why_unserved(config, snapshot, job)) is not None:
+        elif not pools:
+            demand.verdicts.append(job_verdict(job, "", *_why_no_pool(config, job)))
+        elif (why := why_barred(job.repository) or _why_unserved(config, snapshot, job)) is not None:
             demand.verdicts.append(job_verdict(job, "", *why))
         else:
-            servable.append((job, fitting_pools(config, job)))
+            servable.append((job, pools))
     return servable
 
 
-class _Supply:
-    """Idle, booting and unknown instances, by scope and pool; each can be taken once."""
+def _why_no_pool(config: Config, job: Job) -> tuple[Reason, str]:
+    """Why no pool will ever serve a job."""
+    if "self-hosted" not in job.labels and any(label.startswith(HOSTED) for label in job.labels):
+        return Reason.HOSTED, "runs on GitHub's own runners; nothing to do here"
+    return Reason.NO_POOL, _nearest(config, job)
 
-    def __init__(self, stands: Iterable[Standing]) -> None:
-        self._left: dict[tuple[Phase, Scope | None, str], list[Standing]] = defaultdict(list)
-        for standing in stands:
-            if standing.supply:
-                self._left[standing.phase, standing.scope, standing.instance.pool].append(standing)
 
-    def take(self, scope: Scope, pools: tuple[Pool, ...], job: Job) -> Standing | None:
-        """
-        The readiest instance that fits: idle before booting before unknown; without a scope last.
-
-        A runner has the labels that the config gave its pool when it was launched.
-        """
-        for phase in (Phase.IDLE, Phase.BOOTING, Phase.UNKNOWN):
-            for whose in (scope, None):
-                for pool in pools:
-                    left = self._left[phase, whose, pool.name]
-                    for standing in left:
-                        if standing.runner is None or job.labels <= standing.runner.labels:
-                            left.remove(standing)
-                            return standing
-        return None
+def _why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, str] | None:
+    """Why a job will never be given a runner of a pool that fits it, or None."""
+    if snapshot.served is not None and job.repository.lower() not in snapshot.served:
+        group = config.runner_group or "Default"
+        return Reason.GROUP, f'runner group "{group}" does not serve {job.repository}; add it to the group'
+    created = _born(snapshot, job.created_at)
+    if created is not None and snapshot.now - created > MAX_QUEUE_AGE:
+        return Reason.TOO_OLD, "queued for more than 24 h: GitHub gives such a job up; cancel and re-run it"
+    return None
 
 
 def _covered(job: Job, standing: Standing) -> Verdict:
@@ -222,7 +210,9 @@ def _launch(
             continue
         pool, refusal = refusals[0]
         assert refusal is not None  # noqa: S101 - no pool was open
-        demand.starving.update((scope, each.name) for each, why in refusals if why and why[0] is Reason.POOL_FULL)
+        for each, why in refusals:
+            if why is not None and why[0] is Reason.POOL_FULL:
+                demand.starving[each.name].add(scope)
         demand.verdicts.append(job_verdict(job, pool.name, *refusal))
 
 

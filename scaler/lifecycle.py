@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache, partial
 
 from scaler.breaker import after_failure, last_registered
 from scaler.config import Config
@@ -17,6 +18,7 @@ from scaler.model import (
     DeleteParameter,
     Deregister,
     Drain,
+    Instance,
     JobStatus,
     Memory,
     Reason,
@@ -28,7 +30,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.standing import SETTLED, Phase, Standing, is_ours, may_end, never_registered, terminate
+from scaler.standing import SETTLED, Phase, Sight, Standing, is_ours, never_registered, terminate
 
 DRAIN_WINDOW = timedelta(minutes=2)
 """How long a drained or orphaned instance may take to end itself; longer than GitHub's `busy` lags (60 s)."""
@@ -56,11 +58,14 @@ def review(config: Config, snapshot: Snapshot, memory: Memory, stands: Sequence[
     """Give every instance, ghost and left-over parameter its verdict, and the commands that follow."""
     life = Lifecycle(breakers=dict(memory.breakers))
     kept = _kept_idle(stands, snapshot.now)
+    latest = cache(partial(last_registered, stands))
     for standing in stands:
-        _review_instance(snapshot, standing, demand, life, kept=standing.instance.id in kept)
-        _count_failure(standing, stands, life, snapshot.now)
-    _review_ghosts(config, snapshot, memory, life)
-    _review_parameters(config, snapshot, stands, life)
+        ended = _review_instance(snapshot, standing, demand, life, kept=standing.instance.id in kept)
+        if ended and never_registered(standing):
+            _count_failure(standing.instance, latest(standing.instance.pool), life, snapshot.now)
+    sight = Sight(config, snapshot)
+    _review_ghosts(config, snapshot, memory, life, sight)
+    _review_parameters(snapshot, stands, life, sight)
     return life
 
 
@@ -78,7 +83,8 @@ def _kept_idle(stands: Sequence[Standing], now: datetime) -> set[str]:
     return kept
 
 
-def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, life: Lifecycle, *, kept: bool) -> None:
+def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, life: Lifecycle, *, kept: bool) -> bool:
+    """Its verdict and its commands; whether one of them terminates it."""
     instance = standing.instance
     reason, sentence, commands = _judge(snapshot, standing, demand, kept=kept)
     if instance.scope is None and standing.scope is not None and standing.phase is not Phase.UNKNOWN:
@@ -107,6 +113,7 @@ def _review_instance(snapshot: Snapshot, standing: Standing, demand: Demand, lif
             instance.launched_at,
         )
     )
+    return any(isinstance(command, Terminate) for command in commands)
 
 
 _Judgement = tuple[Reason, str, list[Command]]
@@ -158,11 +165,11 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
         commands.append(_tag(standing, "idle-since", _stamp(snapshot.now), Reason.IDLE, "seen idle for the first time"))
         return Reason.IDLE, "idle since this tick", commands
     idle = snapshot.now - instance.idle_since
-    if any(scope == standing.scope and wanted <= runner.labels for scope, wanted in demand.wanted):
+    if any(wanted <= runner.labels for wanted in demand.wanted.get(standing.scope or "", ())):
         return Reason.WANTED, f"idle for {passed(idle)}; a queued job could still be given to it", commands
     if kept:
         return Reason.MIN_IDLE, f"idle for {passed(idle)}; kept by min_idle", commands
-    others_starve = any(name == instance.pool and scope != standing.scope for scope, name in demand.starving)
+    others_starve = any(scope != standing.scope for scope in demand.starving.get(instance.pool, ()))
     idle_timeout = standing.limits.idle_timeout
     limit = min(STARVED_IDLE, idle_timeout) if others_starve else idle_timeout
     if idle < limit or not snapshot.deep:
@@ -192,18 +199,13 @@ def _judge_leaving(snapshot: Snapshot, standing: Standing) -> _Judgement:
     return reason, sentence, [terminate(standing, reason, sentence)]
 
 
-def _count_failure(standing: Standing, stands: Sequence[Standing], life: Lifecycle, now: datetime) -> None:
-    """Count a launch that never registered, unless one that was launched later did."""
-    instance = standing.instance
-    ended = any(isinstance(c, Terminate) and c.instance_id == instance.id for c in life.commands)
-    if not ended or not never_registered(standing):
-        return
-    latest = last_registered(stands, instance.pool)
+def _count_failure(instance: Instance, latest: datetime | None, life: Lifecycle, now: datetime) -> None:
+    """Count a launch that never registered, unless one of the pool that was launched later did."""
     if latest is None or latest <= instance.launched_at:
         life.breakers[instance.pool] = after_failure(life.breakers.get(instance.pool), instance.launched_at, now)
 
 
-def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle) -> None:
+def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle, sight: Sight) -> None:
     if not snapshot.sees(View.INSTANCES):
         life.ghosts.update(memory.ghosts)
         return
@@ -213,7 +215,7 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
     for runner in snapshot.runners:
         if not is_ours(snapshot, runner.name) or runner.name in alive or runner.online:
             continue
-        if runner.name in working or not may_end(config, snapshot, runner.scope):
+        if runner.name in working or not sight.may_end(runner.scope):
             continue
         first = memory.ghosts.get(runner.name, snapshot.now)
         life.ghosts[runner.name] = first
@@ -231,13 +233,13 @@ def _judge_ghost(known: timedelta, runner: Runner, pool: str, life: Lifecycle) -
     life.verdicts.append(Verdict(Subject.RUNNER, str(runner.id), runner.name, runner.scope, "", Reason.GHOST, sentence))
 
 
-def _review_parameters(config: Config, snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle) -> None:
+def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle, sight: Sight) -> None:
     if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
         return
     by_id = {standing.instance.id: standing for standing in stands}
     for parameter in snapshot.parameters:
         standing = by_id.get(parameter.instance_id)
-        if parameter.scope and not may_end(config, snapshot, parameter.scope):
+        if parameter.scope and not sight.may_end(parameter.scope):
             continue
         age = snapshot.now - parameter.modified_at
         if standing is None and age >= SETTLED:

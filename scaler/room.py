@@ -27,6 +27,7 @@ class Room:
         self._snapshot = snapshot
         self._memory = memory
         self._config = config
+        self._alive = Counter(instance.pool for instance in snapshot.instances)
         self._free = {pool.name: free_slots(pool, snapshot, memory) for pool in config.pools}
         self._fleet = config.max_runners - len(snapshot.instances)
         self._taken: Counter[str] = Counter()
@@ -46,8 +47,7 @@ class Room:
         if left <= 0 and is_open(pool.name, self._memory):
             return Reason.BREAKER_OPEN, breaker_sentence(pool.name, self._memory)
         if not self._free[pool.name]:
-            alive = sum(instance.pool == pool.name for instance in self._snapshot.instances)
-            said = _count(alive, self._taken[pool.name], pool.max)
+            said = _count(self._alive[pool.name], self._taken[pool.name], pool.max)
             return Reason.POOL_FULL, f"pool {pool.name} is at max ({said})"
         if self._fleet <= 0:
             said = _count(len(self._snapshot.instances), sum(self._taken.values()), self._config.max_runners)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from scaler.config import Config, Pool, Registration
-from scaler.model import Instance, InstanceState, Job, JobStatus, Reason, Runner, Snapshot, Terminate, View
+from scaler.model import Instance, InstanceState, Job, JobStatus, Reason, Runner, Scope, Snapshot, Terminate, View
 
 SETTLED = timedelta(minutes=5)
 """AWS lists are eventually consistent: younger things may be missing from one."""
@@ -84,6 +84,8 @@ def standings(config: Config, snapshot: Snapshot) -> tuple[Standing, ...]:
     runners = {runner.name: runner for runner in sorted(snapshot.runners, key=lambda r: (r.online, r.busy))}
     running = {job.runner_name: job for job in snapshot.jobs if job.status is JobStatus.IN_PROGRESS and job.runner_name}
     told = {parameter.instance_id: parameter.scope for parameter in snapshot.parameters}
+    all_told = snapshot.sees(View.PARAMETERS)
+    sight = Sight(config, snapshot)
     found = []
     for instance in sorted(snapshot.instances, key=lambda i: (i.launched_at, i.id)):
         name = snapshot.runner_prefix + instance.id
@@ -94,38 +96,42 @@ def standings(config: Config, snapshot: Snapshot) -> tuple[Standing, ...]:
             # Between the put and the tag, the parameter and GitHub's record know the scope.
             scope=instance.scope or (runner.scope if runner else None) or told.get(instance.id) or None,
             # With the parameters unseen it may have been: it gets all of boot_timeout.
-            handed_over=instance.scope is not None or instance.id in told or not snapshot.sees(View.PARAMETERS),
+            handed_over=instance.scope is not None or instance.id in told or not all_told,
             pool=config.pool(instance.pool),
             runner=runner,
             job=running.get(name),
         )
-        seen = sees_scope(config, snapshot, standing.scope)
-        found.append(replace(standing, phase=_phase(standing, seen=seen)))
+        found.append(replace(standing, phase=_phase(standing, seen=sight.sees(standing.scope))))
     return tuple(found)
 
 
-def sees_scope(config: Config, snapshot: Snapshot, scope: str | None) -> bool:
+class Sight:
     """
-    Whether runners and queues of a scope were all seen whole; without a scope, of every scope.
+    Of which scopes everything was seen: runners, queues, and whom their runner group serves.
 
     Where GitHub's clock and AWS's disagree no age can be trusted, and nothing counts as seen.
     """
-    repositories = {r for r in config.repositories if scope in (None, config.scope_of(r))}
-    scopes = {config.scope_of(r) for r in repositories}
-    if scope is not None:
+
+    def __init__(self, config: Config, snapshot: Snapshot) -> None:
+        """Look at everything once, however many scopes are asked for."""
+        hidden: dict[View, set[Scope]] = {view: set() for view in View}
+        for unseen in snapshot.unseen:
+            hidden[unseen.view].add(unseen.scope)
+        runners, queues = hidden[View.RUNNERS], hidden[View.QUEUE]
+        behind_queues = {config.scope_of(repository) for repository in config.repositories if repository in queues}
         # An instance may bear a scope that config.yaml names no more; it was looked at all the same.
-        scopes.add(scope)
-        repositories.add(scope)
-    if not snapshot.sees(View.CLOCK):
-        return False
-    return all(snapshot.sees(View.RUNNERS, s) for s in scopes) and all(
-        snapshot.sees(View.QUEUE, r) for r in repositories
-    )
+        self._blind = runners | queues | behind_queues
+        self._any_blind = bool(behind_queues or runners & {config.scope_of(r) for r in config.repositories})
+        self._nothing = "" in self._blind or bool(hidden[View.CLOCK])
+        self._groups = hidden[View.GROUP]
 
+    def sees(self, scope: Scope | None) -> bool:
+        """Whether runners and queues of a scope were all seen whole; without a scope, of every scope."""
+        return not (self._nothing or (self._any_blind if scope is None else scope in self._blind))
 
-def may_end(config: Config, snapshot: Snapshot, scope: str) -> bool:
-    """Whether what is left over in a scope may be removed: all of it was seen, and its runners serve nobody unseen."""
-    return sees_scope(config, snapshot, scope) and snapshot.sees(View.GROUP, scope)
+    def may_end(self, scope: Scope) -> bool:
+        """Whether what is left over in a scope may be removed: all of it was seen, its runners serve nobody unseen."""
+        return self.sees(scope) and not self._groups & {"", scope}
 
 
 def _phase(standing: Standing, *, seen: bool) -> Phase:

@@ -336,8 +336,8 @@ LAUNCHING = (
     Fault(
         "some of a job's labels are enough (RG-18)",
         "scaler/demand.py",
-        "if job.labels and job.labels <= frozenset(pool.labels)]",
-        "if job.labels & frozenset(pool.labels)]",
+        "if labels and labels <= frozenset(pool.labels)]",
+        "if labels & frozenset(pool.labels)]",
         (DECIDE,),
     ),
     Fault(
@@ -416,7 +416,7 @@ ENDING = (
     Fault(
         "a runner that a queued job could use is drained",
         "scaler/lifecycle.py",
-        "    if any(scope == standing.scope and wanted <= runner.labels for scope, wanted in demand.wanted):",
+        '    if any(wanted <= runner.labels for wanted in demand.wanted.get(standing.scope or "", ())):',
         "    if False:",
         (DECIDE,),
     ),

@@ -188,7 +188,7 @@ class _Session:
         self._config, self._publisher, self._clock = config, publisher, clock
         self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock)
         cloud = AwsApi(config, session, clock)
-        actor = Actor(config, self._github, cloud, mask=publisher.mask)
+        actor = Actor(config, self._github, cloud, mask=publisher.mask, clock=clock)
         self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
         self._last: Tick | None = None
         self._outcomes: list[Outcome] = []

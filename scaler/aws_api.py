@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 TAG = "runner-scaler:"
 STANDARD_TIER_BYTES = 4096
 """A standard parameter holds 4 KB, an advanced one 8 KB (AWS docs: parameter tiers); a JIT secret is about 4 KB."""
+SETTINGS = BotoConfig(
+    connect_timeout=10,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=64,  # as many as call at once: one more would be closed after its call
+)
 log = logging.getLogger(__name__)
 LIVE = [state.value for state in InstanceState if state.alive]
 
@@ -64,13 +70,7 @@ class AwsApi:
         return client
 
     def _client(self, service: Any) -> Any:
-        settings = BotoConfig(
-            region_name=self._config.region,
-            connect_timeout=10,
-            read_timeout=30,
-            retries={"mode": "standard", "max_attempts": 3},
-        )
-        client = self._session.client(service, config=settings)
+        client = self._session.client(service, region_name=self._config.region, config=SETTINGS)
         client.meta.events.register("after-call", self._note_answer)
         return client
 

@@ -100,6 +100,7 @@ class Config:
     allow_public: bool
     tags: Mapping[str, str]
     warnings: tuple[Problem, ...]
+    parameter_writes_per_second: int = 3
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name."""
@@ -205,6 +206,7 @@ def _config(file: str, values: dict[str, Any], warnings: tuple[Problem, ...]) ->
         allow_public=values["allow_public"],
         tags=MappingProxyType(values["tags"]),
         warnings=warnings,
+        parameter_writes_per_second=aws["parameter_writes_per_second"],
     )
 
 

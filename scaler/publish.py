@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from threading import Lock
 
 from scaler.problem import Problem
 from scaler.text import harmless
@@ -20,6 +21,7 @@ class Publisher:
         self._outputs = self._in_actions and bool(env.get("GITHUB_OUTPUT"))
         self._summary = env.get("GITHUB_STEP_SUMMARY") or None
         self._stream = sys.stderr if to_stderr else sys.stdout
+        self._commanding = Lock()
 
     def say(self, lines: Sequence[str]) -> None:
         """Print lines, none of which is a workflow command or moves the cursor, whatever a job is called."""
@@ -50,7 +52,8 @@ class Publisher:
         """A workflow command. GitHub reads them from either stream; a JSON document keeps its own clean."""
         import github_action_utils as gha  # noqa: PLC0415 - loaded where it is needed: start-up time
 
-        with redirect_stdout(self._stream):
+        # Secrets are masked from several threads: a line that is torn masks nothing, and standard output is one for all.
+        with self._commanding, redirect_stdout(self._stream):
             getattr(gha, name)(text, **properties)
 
     def summary(self, markdown: str) -> None:

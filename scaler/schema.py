@@ -215,6 +215,14 @@ _AWS = _object(
     {
         "region": AWS_REGION,
         "role": AWS_ROLE,
+        "parameter_writes_per_second": _number(
+            *(
+                3,
+                1000,
+                "Secrets written a second, at most. AWS takes 3, and more with Parameter Store's higher throughput.",
+            ),
+            default=3,
+        ),
     },
     "a mapping with region",
     "One account and one region. For more regions, write more configs.",

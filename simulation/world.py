@@ -142,7 +142,7 @@ class Simulation:
         github = DirectGitHub(self.server, tap, clock)
         cloud = AwsApi(config, cast("boto3.Session", DirectSession(self.aws, tap)), clock)
         observer = Observer(config, github, cloud, self.prefix, connections=1)
-        actor = Actor(config, github, cloud, mask=self.secrets.append, launchers=1)
+        actor = Actor(config, github, cloud, mask=self.secrets.append, clock=clock, launchers=1)
         return Reconciler(config, observer, actor, clock)
 
     def tick(self, tap: Tap | None = None, config: Config | None = None) -> Tick | None:

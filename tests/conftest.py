@@ -32,7 +32,7 @@ ROLE = "arn:aws:iam::111122223333:role/runner-scaler"
 CONFIG = f"""\
 version: 1
 fleet: main
-aws: {{region: us-east-1, role: "{ROLE}"}}
+aws: {{region: us-east-1, role: "{ROLE}", parameter_writes_per_second: 1000}}
 repositories: [acme/api, acme/web]
 max_runners: 10
 pools:

@@ -10,9 +10,10 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from scaler.act import LATE, Acted, Actor
+from scaler.act import Acted, Actor
 from scaler.attempt import MAX_CALLS_PER_SLOT
 from scaler.aws_api import AwsApi
+from scaler.launching import LATE
 from scaler.memory import decode, encode
 from scaler.model import (
     Command,

@@ -21,6 +21,7 @@ from scaler import model
 ROOT = Path(__file__).resolve().parents[1]
 
 ADAPTERS = {"github_api", "github_errors", "aws_api", "aws_errors", "credentials"}
+ACTING = {"act", "launching", "hand_over"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
@@ -139,7 +140,7 @@ def decide_is_pure(module: Module) -> Iterator[str]:
         return
     if module.foreign - PURE:
         yield f"imports {sorted(module.foreign - PURE)}"
-    if module.ours & (ADAPTERS | {"observe", "act", "report", "reconcile", "inputs", "__main__", "sandbox"}):
+    if module.ours & (ADAPTERS | ACTING | {"observe", "report", "reconcile", "inputs", "__main__", "sandbox"}):
         yield f"imports {sorted(module.ours)}"
     for call, line in module.calls():
         if call in {"open", "print", "input", "breakpoint"} or call.endswith((".now", ".today", ".utcnow")):
@@ -168,7 +169,7 @@ def only_main_knows_the_sandbox(module: Module) -> Iterator[str]:
 
 
 def only_act_has_effects(module: Module) -> Iterator[str]:
-    if module.in_sandbox or module.name in ADAPTERS | {"act"}:
+    if module.in_sandbox or module.name in ADAPTERS | ACTING:
         return
     for call, line in module.calls():
         if "." in call and call.rsplit(".", 1)[1] in effects():

@@ -200,7 +200,7 @@ def test_rules_between_keys_are_checked_even_where_other_keys_are_wrong(tmp_path
 
 def test_a_key_without_a_close_match_gets_the_keys_that_there_are(tmp_path: Path) -> None:
     told = lines(changed(("region: us-east-1", "region: us-east-1, zone: a")), tmp_path)
-    assert told == ["config.yaml:3: aws.zone: unknown key; allowed here: region, role"]
+    assert told == ["config.yaml:3: aws.zone: unknown key; allowed here: region, role, parameter_writes_per_second"]
 
 
 def test_missing_keys_are_named_with_an_example_that_would_be_taken(tmp_path: Path) -> None:

@@ -492,6 +492,31 @@ def test_secondary_limits_say_when_to_come_back(github: Site, kind: FaultKind, s
     assert words in reply.body["message"]
 
 
+def test_points_of_a_minute_run_out_and_come_back(github: Site) -> None:
+    """Reads cost one, also when nothing has changed, and writes five."""
+    token = f"{API}/actions/runners/registration-token"
+    github.world.set(points_a_minute=12)
+    assert [github.rest("POST", token).status for _ in range(2)] == [201, 201]
+    tag = github.rest("GET", RUNS).headers["ETag"]
+    github.clock.advance(20)
+    assert github.rest("GET", RUNS, If_None_Match=tag).status == 304
+    reply = github.rest("GET", RUNS)
+    assert (reply.status, reply.headers["Retry-After"]) == (403, "40")
+    assert "secondary rate limit" in reply.body["message"]
+    github.clock.advance(40)
+    assert [github.rest("POST", token).status for _ in range(3)] == [201, 201, 403]
+    assert github.server.limits.refused == 2
+
+
+def test_so_many_requests_run_at_once(github: Site) -> None:
+    github.world.set(requests_at_once=2)
+    with github.server.limits.one("GET"), github.server.limits.one("GET"):
+        reply = github.rest("GET", RUNS)
+        assert (reply.status, "secondary rate limit" in reply.body["message"]) == (403, True)
+    assert github.rest("GET", RUNS).status == 200
+    assert github.server.limits.most_at_once == 3
+
+
 def test_primary_limit_says_when_it_ends(github: Site) -> None:
     """docs.github.com, rate limits: 403, x-ratelimit-remaining 0, and the reset time."""
     github.world.fault(Fault(FaultKind.PRIMARY, value=600))

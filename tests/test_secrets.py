@@ -8,16 +8,20 @@ that mask a secret are the one place where it may stand; GitHub takes them out o
 from __future__ import annotations
 
 import base64
+import io
 import json
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaler.publish import Publisher
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.server import Exchange
 from tests.conftest import Ran, World
@@ -233,3 +237,24 @@ def test_no_secret_is_said_or_left_anywhere(
     assert [name for line in lines for name in canaries.within(line)] == []
     assert "GitHub GET" in ran.said or code == 3
     assert described is not None
+
+
+def test_masks_from_several_threads_are_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that another cuts in on masks nothing."""
+    writing, met = threading.Lock(), threading.Event()
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            if not writing.acquire(blocking=False):
+                met.set()
+                return 0
+            met.wait(0.1)  # time enough for another to come
+            writing.release()
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", stream := Stream())
+    publisher = Publisher({"GITHUB_ACTIONS": "true"})
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(publisher.mask, ["one", "two"]))
+    assert not met.is_set()
+    assert sorted(stream.getvalue().splitlines()) == ["::add-mask ::one", "::add-mask ::two"]

@@ -18,6 +18,7 @@ from scaler.sandbox.github.accounts import account_id
 from scaler.sandbox.github.call import Call
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.http import Request, Response, error, etag, matches
+from scaler.sandbox.github.limits import SecondaryLimits
 from scaler.sandbox.github.state import Refused
 from scaler.sandbox.github.views import Views
 from scaler.sandbox.github.world import ApiToken, GitHubWorld
@@ -68,6 +69,7 @@ class GitHubServer:
 
     def __init__(self, world: GitHubWorld, *, record: Path | None = None) -> None:
         self.world = world
+        self.limits = SecondaryLimits(world.clock, world.settings)
         self.observers: list[Callable[[Exchange], None]] = []
         self.record = record
         self._record_lock = threading.Lock()
@@ -112,9 +114,18 @@ class GitHubServer:
 
     def answer(self, request: Request) -> Response | None:
         """The whole answer; None where a fault ends the connection instead."""
+        if request.path.startswith("/_runner/"):
+            return self._answer(request, None)
+        with self.limits.one(request.method) as refusal:
+            return self._answer(request, refusal)
+
+    def _answer(self, request: Request, refusal: Refused | None) -> Response | None:
         faults = self._faults(request)
         response = self._instead(faults)
-        if response is None and request.path.startswith("/_runner/"):
+        if refusal is not None:
+            refused = error(refusal.status, refusal.message)
+            response = Response(refused.status, refused.body, refusal.headers)
+        elif response is None and request.path.startswith("/_runner/"):
             with self.world.clock.lock:
                 response = protocol.answer(self.world, request)
         elif response is None:

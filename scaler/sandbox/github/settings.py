@@ -29,6 +29,11 @@ class Settings:
     # A cancelled job that does not stop is ended by the service after 5 min (docs: canceling a workflow run).
     cancel_limit: float = 5 * MINUTE
 
+    # Secondary limits: 900 points a minute, 100 requests at once (docs.github.com: rate limits for the REST API).
+    # None: not held, so that a leaping clock stops nobody.
+    points_a_minute: int | None = None
+    requests_at_once: int | None = None
+
     # Contact keeps a runner online for this long; a job whose runner stays away longer than `lost_after` is
     # lost ("The self-hosted runner lost communication with the server", actions/runner#4309).
     lease: float = MINUTE

@@ -11,7 +11,7 @@ COMPILE := $(DEV)/uv pip compile pyproject.toml --quiet --universal --python-ver
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## The main job on the embedded GitHub and AWS: no account, no network (ARGS="--help" for more)
@@ -56,6 +56,10 @@ soak: dev ## A month under fault weather in virtual time: jobs killed, instances
 .PHONY: bench
 bench: dev ## One tick over up to 500 repositories: ours, others' ways and the bound (10 minutes; ARGS="--help" for more)
 	@$(DEV)/python -m benchmarks.bench $(ARGS)
+
+.PHONY: bench-launching
+bench-launching: dev ## A hundred runners with their secrets: ours, the bound of the buckets, the original's way (2 minutes)
+	@$(DEV)/python -m benchmarks.launching $(ARGS)
 
 .PHONY: search
 search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--help" for more)

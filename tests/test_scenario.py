@@ -312,7 +312,7 @@ def test_durations_are_seconds_or_have_units(file: Path, text: str, seconds: flo
 def test_every_setting_can_be_set(file: Path, world: GitHubWorld) -> None:
     """No setting of the embedded GitHub is out of a scenario's reach, whatever its type."""
     values = {"float": "7s", "float | None": "7s", "bool": "false", "str | None": "2.0.0", "set[str]": "[a]"}
-    values["tuple[str, ...]"] = "[waiting, queued]"
+    values |= {"tuple[str, ...]": "[waiting, queued]", "int | None": "900"}
     lines = []
     for name, field in Settings.__dataclass_fields__.items():
         kind = str(field.type)
@@ -320,3 +320,4 @@ def test_every_setting_can_be_set(file: Path, world: GitHubWorld) -> None:
         lines.append(f"{name}: {value}")
     read(file, f"github: {{{', '.join(lines)}}}\nevents: []").schedule(world)
     assert (world.settings.lease, world.settings.precedence) == (7.0, ("waiting", "queued"))
+    assert world.settings.points_a_minute == 900

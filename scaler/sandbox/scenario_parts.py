@@ -89,6 +89,7 @@ def _setting(kind: str, place: Place) -> Any:
         return place.one_of(re.findall(r"\w+", kind.partition("[")[2]))
     readers: dict[str, Callable[[], Any]] = {
         "float": place.duration,
+        "int": place.integer,
         "bool": place.flag,
         "str": place.text,
         "set[str]": lambda: set(place.texts()),

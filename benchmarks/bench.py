@@ -16,13 +16,15 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks import curves, growth
+from benchmarks import growth
 from benchmarks.clients import CLIENTS, environment
+from benchmarks.github_world import ONE_ACTIVE_IN
+from benchmarks.summary import Place, Row, Summary, pictures, scaled
 from scaler.observe import CONNECTIONS
 
 SIZES = (1, 10, 100, 500)
@@ -32,28 +34,6 @@ LARGEST = {"pygithub": 10, "original": 100, "original+aws": 100}
 """The largest size at which a client is run, unless it is asked to be run whole; beyond, its time is extrapolated."""
 WATCHES = ("ours", "ours+aws", "raw", "aiohttp")
 """Those that keep something from one tick to the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one client took at one size in one round; `scaled` if it was taken at a smaller one and multiplied."""
-
-    client: str
-    size: int
-    round: int
-    tick: str
-    seconds: float
-    cpu_ms: float
-    megabytes: float
-    requests: float
-    charged: float
-    points: float
-    connections: int
-    most_at_once: int
-    found: int
-    right: bool
-    rig_cpu: float
-    scaled: bool = False
 
 
 @contextmanager
@@ -72,48 +52,45 @@ def started(module: str, *arguments: str, cores: Sequence[int]) -> Iterator[str]
 class Bench:
     """The rounds."""
 
-    def __init__(self, world: str, sizes: Sequence[int], clients: Sequence[str], *, whole: bool) -> None:
-        self.world, self.sizes, self.clients, self.whole = world, sizes, clients, whole
+    def __init__(self, clients: Mapping[Place, Sequence[str]], *, whole: bool) -> None:
+        self.clients, self.whole = clients, whole
         cores = sorted(os.sched_getaffinity(0))
         self.ours, self.theirs = cores[:CORES], cores[CORES:] or cores
         self.rows: list[Row] = []
 
     def run(self, rounds: int) -> None:
-        """All rounds: each size in each, and each client at each size."""
+        """All rounds: each place in each, and its clients at each."""
         with ExitStack() as stack:
             aws = json.loads(stack.enter_context(started("benchmarks.aws_rig", cores=self.theirs)))
             urls = {}
-            for size in self.sizes:
-                arguments = ("--repositories", str(size), "--world", self.world)
-                urls[size] = stack.enter_context(started("benchmarks.github_rig", *arguments, cores=self.theirs))
+            for place in self.clients:
+                arguments = ("--repositories", str(place.size), "--world", place.world, "--no-limits")
+                urls[place] = stack.enter_context(started("benchmarks.github_rig", *arguments, cores=self.theirs))
             for number in range(rounds):
-                for size in self.sizes:
-                    for client in self._in_turn(number):
-                        if self.whole or size <= LARGEST.get(client, size):
-                            self._measure(client, size, number, urls[size], aws)
+                for place, clients in self.clients.items():
+                    shift = number % len(clients)  # each round another one first
+                    for client in (*clients[shift:], *clients[:shift]):
+                        if self.whole or place.size <= LARGEST.get(client, place.size):
+                            self._measure(client, place, number, urls[place], aws)
         self._scale(rounds)
 
-    def _in_turn(self, number: int) -> list[str]:
-        """The clients, each round another one first."""
-        shift = number % len(self.clients)
-        return [*self.clients[shift:], *self.clients[:shift]]
-
-    def _measure(self, client: str, size: int, number: int, url: str, aws: Mapping[str, str]) -> None:
+    def _measure(self, client: str, place: Place, number: int, url: str, aws: Mapping[str, str]) -> None:
         with urllib.request.urlopen(f"{url}/_rig/truth") as answer:
             truth = sorted(job for jobs in json.load(answer).values() for job in jobs)
         series = (("deep",), ("shallow", "shallow")) if client in WATCHES else (("shallow",),)
         for ticks in series:
-            measured = self._process(client, size, url, aws, ticks)
+            measured = self._process(client, place.size, url, aws, ticks)
             names = ("single",) if ticks == ("deep",) else ("cold", "warm")
             for name, tick in zip(names, measured["ticks"], strict=False):
                 row = Row(
-                    client, size, number, name, tick["seconds"], tick["cpu"] * 1000 / size, measured["megabytes"],
-                    tick["requests"], tick["charged"], tick["points"], tick["most_connections"], tick["most_at_once"],
-                    len(tick["queued"]), tick["queued"] == truth, tick["rig_cpu"],
+                    client, place, number, name, tick["seconds"], tick["cpu"] * 1000 / place.size,
+                    measured["megabytes"], tick["requests"], tick["charged"], tick["points"],
+                    tick["most_connections"], tick["most_at_once"], len(tick["queued"]), tick["queued"] == truth,
+                    tick["rig_cpu"],
                 )  # fmt: skip
                 self.rows.append(row)
-                told = f"{row.client} {row.size} {row.tick}: {row.seconds:.2f} s, {row.cpu_ms:.2f} ms a repository"
-                print(f"round {number + 1}: {told}", file=sys.stderr, flush=True)
+                told = f"{row.seconds:.2f} s, {row.cpu_ms:.2f} ms a repository"
+                print(f"round {number + 1}: {client}, {place.size} {place.world}, {name}: {told}", file=sys.stderr)
 
     def _process(self, client: str, size: int, url: str, aws: Mapping[str, str], ticks: Sequence[str]) -> Any:
         cores = [str(core) for core in self.ours]
@@ -126,101 +103,24 @@ class Bench:
 
     def _scale(self, rounds: int) -> None:
         """Rows of what was too slow to be run: a sum of waits, so in proportion to its largest size that was run."""
-        for client in set(self.clients) & LARGEST.keys():
-            for number in range(rounds):
-                mine = [row for row in self.rows if row.client == client and row.round == number]
-                largest = max(mine, key=lambda row: row.size)
-                for size in self.sizes:
-                    if size > largest.size:
-                        self.rows.append(scaled(largest, size))
-
-
-def scaled(row: Row, size: int) -> Row:
-    """What it would be at another size, in proportion."""
-    by = size / row.size
-    grown = {name: getattr(row, name) * by for name in ("seconds", "requests", "charged", "points")}
-    return Row(**{**asdict(row), **grown, "size": size, "found": round(row.found * by), "scaled": True})
-
-
-# --- what is told --------------------------------------------------------------------------------
-
-
-class Summary:
-    """Medians over the rounds, and ratios taken within each."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.clients = list(dict.fromkeys(row.client for row in rows))
-        self.sizes = sorted({row.size for row in rows})
-
-    def of(self, client: str, size: int, tick: str) -> list[Row]:
-        """The rows of all rounds."""
-        return [row for row in self.rows if (row.client, row.size, row.tick) == (client, size, tick)]
-
-    def ratio(self, of: str, to: str, size: int, tick: str, to_tick: str | None = None) -> float | None:
-        """The median of what `of` took over what `to` took in the same round."""
-        theirs = {row.round: row.seconds for row in self.of(to, size, to_tick or tick)}
-        ratios = [row.seconds / theirs[row.round] for row in self.of(of, size, tick) if row.round in theirs]
-        return median(ratios) if ratios else None
-
-    def table(self) -> Iterator[str]:
-        """The one table."""
-        head = ("repositories", "client", "tick", "seconds", "× raw", "× ours", "CPU ms/repo", "MB", "requests",
-                "charged", "points", "connections", "queued jobs found")  # fmt: skip
-        yield "| " + " | ".join(head) + " |"
-        yield "|" + " --- |" * len(head)
-        for size in self.sizes:
-            for client in self.clients:
-                for tick in ("single", "cold", "warm"):
-                    if rows := self.of(client, size, tick):
-                        yield "| " + " | ".join(self._cells(rows, client, size, tick)) + " |"
-
-    def _cells(self, rows: Sequence[Row], client: str, size: int, tick: str) -> list[str]:
-        def mid(name: str) -> float:
-            return float(median(getattr(row, name) for row in rows))
-
-        about = "~" if rows[0].scaled else ""
-        exact = "all" if all(row.right for row in rows) else f"{rows[0].found} (not the queue)"
-        ratios = [self.ratio(client, to, size, tick) for to in ("raw", "ours")]
-        return [
-            str(size), client, tick, f"{about}{mid('seconds'):.2f}",
-            *(f"{ratio:.2f}" if ratio else "" for ratio in ratios), f"{mid('cpu_ms'):.2f}", f"{mid('megabytes'):.0f}",
-            *(f"{about}{mid(name):.0f}" for name in ("requests", "charged", "points")),
-            str(max(row.connections for row in rows)), exact,
-        ]  # fmt: skip
-
-
-CURVES = {"ours": "ours", "raw": "raw HTTP", "pygithub": "plain PyGithub", "original": "the original's way"}
-PANELS = {"seconds": "seconds a tick", "charged": "charged requests a tick", "points": "points a tick"}
-
-
-def pictures(summary: Summary, grown: Sequence[growth.Grown]) -> Iterator[tuple[str, str]]:
-    """By the ends of their names: growth with the number of repositories, and with demand."""
-    yield "", _by_repositories(summary)
-    panels = []
-    for kind in growth.KINDS:
-        mine = [row for row in grown if row.kind == kind]
-        parts = dict.fromkeys(row.part for row in mine)
-        found = {part: [(float(row.jobs), row.seconds * 1000) for row in mine if row.part == part] for part in parts}
-        panels.append(curves.Panel(f"{kind}, ms", "queued jobs", found))
-    yield "-demand", curves.picture("What one tick computes, a fifth as many instances as jobs", panels)
-
-
-def _by_repositories(summary: Summary) -> str:
-    """How time, charged requests and points grow with the number of repositories."""
-    panels = []
-    for measure, title in PANELS.items():
-        found = {}
-        for client, name in CURVES.items():
-            for tick, suffix in (("cold", ""), ("warm", ", later ticks")):
-                rows = {size: summary.of(client, size, tick) for size in summary.sizes}
-                points = [
-                    (float(size), median(getattr(r, measure) for r in each)) for size, each in rows.items() if each
+        for place, clients in self.clients.items():
+            for client, number in product(clients, range(rounds)):
+                mine = [
+                    row
+                    for row in self.rows
+                    if (row.client, row.round, row.place.world) == (client, number, place.world) and not row.scaled
                 ]
-                if points and (client == "ours" or tick == "cold"):
-                    found[name + suffix] = points
-        panels.append(curves.Panel(title, "repositories", found))
-    return curves.picture("One tick, at 80 ms an answer", panels)
+                largest = max(mine, key=lambda row: row.place.size, default=None)
+                # Below ten repositories a mixed world is not mixed as a larger one is.
+                if largest is not None and place.size > largest.place.size >= ONE_ACTIVE_IN:
+                    self.rows.append(scaled(largest, place))
+
+
+def places(sizes: Sequence[int], clients: Sequence[str], worlds: Sequence[str]) -> dict[Place, list[str]]:
+    """Who looks at what: all in the first world, at every size; in the others ours and the bound, at the largest."""
+    found = {Place(worlds[0], size): list(clients) for size in sizes}
+    others = [client for client in ("ours", "raw") if client in clients]
+    return found | {Place(world, max(sizes)): others for world in worlds[1:] if others}
 
 
 def machine() -> dict[str, Any]:
@@ -238,22 +138,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--clients", nargs="+", default=tuple(CLIENTS), choices=CLIENTS)
-    parser.add_argument("--world", choices=("quiet", "mixed", "busy"), default="mixed")
+    parser.add_argument("--worlds", nargs="+", choices=("mixed", "quiet", "busy"), default=("mixed", "quiet", "busy"))
     parser.add_argument("--whole", action="store_true", help="run even what takes minutes a tick, not a part of it")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
     parser.add_argument("--picture", type=Path, default=Path("build/bench.svg"), help="another stands beside it")
     asked = parser.parse_args(arguments)
     told = machine()
-    bench = Bench(asked.world, asked.sizes, asked.clients, whole=asked.whole)
+    bench = Bench(places(asked.sizes, asked.clients, asked.worlds), whole=asked.whole)
     bench.run(asked.rounds)
     told["load_after"] = round(os.getloadavg()[0], 2)
     summary, grown = Summary(bench.rows), list(growth.measure())
     print("\n".join(summary.table()))
     print()
     print("\n".join(growth.table(grown)))
-    print(f"\nWorld {asked.world}, {asked.rounds} rounds; {told}")
+    print(f"\n{asked.rounds} rounds; the stand-in worked {summary.rig_share():.0%} of a tick at most; {told}")
     asked.json.parent.mkdir(exist_ok=True)
-    document = {"machine": told, "world": asked.world, "rounds": asked.rounds}
+    document = {"machine": told, "rounds": asked.rounds}
     document |= {"rows": [asdict(row) for row in bench.rows], "growth": [asdict(row) for row in grown]}
     asked.json.write_text(json.dumps(document, indent=1))
     for suffix, text in pictures(summary, grown):

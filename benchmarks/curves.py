@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, PANEL, TOP, BOTTOM, LEFT, RIGHT = 980, 250, 78, 52, 56, 16
+WIDTH, PANEL, TOP, BOTTOM, LEFT, RIGHT = 980, 250, 96, 52, 56, 26
 COLOURS = 6
 
 STYLE = """
@@ -38,26 +38,28 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Decades to pixels. Nought lies at the foot of the lowest decade."""
+    """Decades to pixels. If there is a nought, it lies at the foot, a decade below the rest."""
 
-    low: float
-    high: float
+    low: int
+    high: int
     start: float
     end: float
+    nought: bool
 
     @classmethod
     def over(cls, values: Sequence[float], start: float, end: float) -> _Axis:
         some = [value for value in values if value > 0] or [1]
-        low, high = math.floor(math.log10(min(some))), math.ceil(math.log10(max(some)))
-        return cls(low, max(high, low + 1), start, end)
+        nought = min(values, default=1) <= 0
+        low, high = math.floor(math.log10(min(some))) - nought, math.ceil(math.log10(max(some)))
+        return cls(low, max(high, low + 1), start, end, nought)
 
     def at(self, value: float) -> float:
         share = (math.log10(value) - self.low) / (self.high - self.low) if value > 0 else 0.0
-        return round(self.start + max(share, 0.0) * (self.end - self.start), 1)
+        return round(self.start + share * (self.end - self.start), 1)
 
     def decades(self) -> Iterator[float]:
-        for power in range(int(self.low), int(self.high) + 1):
-            yield 10.0**power
+        for power in range(self.low, self.high + 1):
+            yield 0.0 if self.nought and power == self.low else 10.0**power
 
 
 def picture(title: str, panels: Sequence[Panel]) -> str:

@@ -73,7 +73,7 @@ class Request:
 class Rig:
     """The world, its counters, and one answer after the other."""
 
-    def __init__(self, world: World, delay: float, limit: int) -> None:
+    def __init__(self, world: World, delay: float, limit: int | None) -> None:
         self.delay, self.limit = delay, limit
         self.world = world
         self.world.prepare()
@@ -103,7 +103,7 @@ class Rig:
         tag = _validator(request, body)
         if status == 200 and request.headers.get("if-none-match", "").removeprefix("W/") == tag:
             return self._written(request, 304, None, tag)
-        if self.counters.charged >= self.limit:
+        if self.limit is not None and self.counters.charged >= self.limit:
             return self._written(request, 403, _SPENT, "")
         self.counters.charged += 1
         return self._written(request, status, body, tag)
@@ -136,11 +136,24 @@ class Rig:
         return self._written(request, 200, Body.of(json.dumps(answer).encode()), "", self.counters.graphql, "graphql")
 
     def _limits(self) -> dict[str, object]:
-        core = {"limit": self.limit, "used": self.counters.charged, "reset": self._reset}
-        core["remaining"] = self.limit - self.counters.charged
-        graphql = core | {"used": self.counters.graphql, "remaining": self.limit - self.counters.graphql}
+        limit = self.limit or 0
+        core = {"limit": limit, "used": self.counters.charged, "reset": self._reset}
+        core["remaining"] = limit - self.counters.charged
+        graphql = core | {"used": self.counters.graphql, "remaining": limit - self.counters.graphql}
         search = {"limit": 30, "used": 0, "remaining": 30, "reset": self._reset}
         return {"resources": {"core": core, "graphql": graphql, "search": search}, "rate": core}
+
+    def _told_limits(self, used: int, resource: str) -> list[str]:
+        """The headers; GitHub Enterprise Server has none unless somebody switches its limits on."""
+        if self.limit is None:
+            return []
+        return [
+            f"X-RateLimit-Limit: {self.limit}",
+            f"X-RateLimit-Remaining: {max(self.limit - used, 0)}",
+            f"X-RateLimit-Reset: {self._reset}",
+            f"X-RateLimit-Used: {used}",
+            f"X-RateLimit-Resource: {resource}",
+        ]
 
     def _written(
         self, request: Request, status: int, body: Body | None, tag: str, used: int = -1, resource: str = "core"
@@ -154,11 +167,7 @@ class Rig:
             "Vary: Accept, Authorization, Cookie, X-GitHub-OTP, Accept-Encoding, Accept, X-Requested-With",
             "X-GitHub-Media-Type: github.v3; format=json",
             "x-github-api-version-selected: 2022-11-28",
-            f"X-RateLimit-Limit: {self.limit}",
-            f"X-RateLimit-Remaining: {max(self.limit - used, 0)}",
-            f"X-RateLimit-Reset: {self._reset}",
-            f"X-RateLimit-Used: {used}",
-            f"X-RateLimit-Resource: {resource}",
+            *self._told_limits(used, resource),
         ]
         if tag:
             head.append(f"ETag: W/{tag}")
@@ -260,7 +269,7 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
 
-async def serve(count: int, kind: Kind, delay: float, limit: int) -> None:
+async def serve(count: int, kind: Kind, delay: float, limit: int | None) -> None:
     """Serve until the process is told to end; the address is the first line that is printed."""
     loop = asyncio.get_running_loop()
     rigs: list[Rig] = []
@@ -281,6 +290,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--world", choices=("quiet", "mixed", "busy"), default="mixed")
     parser.add_argument("--delay", type=float, default=DELAY, help="seconds an answer takes")
     parser.add_argument("--limit", type=int, default=LIMIT, help="requests an hour")
+    parser.add_argument("--no-limits", dest="limit", action="store_const", const=None, help="no limits, as GHES has it")
     asked = parser.parse_args(arguments)
     asyncio.run(serve(asked.repositories, asked.world, asked.delay, asked.limit))
     return 0

@@ -28,7 +28,7 @@ OWNER = "acme"
 LABELS = ("self-hosted", "linux", "x64", "acme")
 HISTORY = 100
 ACTIVE_RUNS, JOBS_A_RUN, WORKFLOWS = 3, 8, 4
-STATED_IN_MIXED = 10
+ONE_ACTIVE_IN = 10
 """One repository in so many has active runs, in a mixed world."""
 BODY_KEPT = 64 * 1024
 """Larger bodies are made anew: five hundred unfiltered run lists would be 150 MB."""
@@ -36,7 +36,7 @@ HEADINGS = {"runs": "workflow_runs"}
 """What a list is called in its body, where that is not its path's word."""
 MODEL = 9753
 """The number of the repository that all others are copies of. It stands in its name and in each of its ids."""
-MARKS = {"repo-{:04d}": "", "9{:04d}0000": "repository", "2{:04d}0": "run", "3{:04d}0": "job", "4{:04d}0": "workflow"}
+MARKS = {"repo-{:04d}": "", "9{:04d}0000": "repository", "2{:04d}0": "run", "3{:04d}0": "job", "1{:04d}0": "workflow"}
 
 
 def repository_names(count: int) -> list[str]:
@@ -46,7 +46,7 @@ def repository_names(count: int) -> list[str]:
 
 def is_active(kind: Kind, number: int) -> bool:
     """Whether a repository has active runs."""
-    return kind == "busy" or (kind == "mixed" and number % STATED_IN_MIXED == 0)
+    return kind == "busy" or (kind == "mixed" and number % ONE_ACTIVE_IN == 0)
 
 
 def _id(what: str, number: int) -> int:
@@ -279,9 +279,13 @@ class Model:
     def _graph_run(self, run: Run) -> dict[str, Any]:
         started = any(job.status == "in_progress" for job in run.current)
         status = "COMPLETED" if run.phase == "completed" else "IN_PROGRESS" if started else "QUEUED"
+        repository = {"__typename": "Repository", "id": node_id("R", self._repository.id), "isPrivate": True,
+                      "nameWithOwner": self._repository.full_name, "pushedAt": stamp(self.now)}  # fmt: skip
         suite = {"__typename": "CheckSuite", "id": node_id("CS", run.id), "status": status,
-                 "conclusion": run.conclusion and run.conclusion.upper(), "updatedAt": stamp(run.updated_at)}  # fmt: skip
-        return {"__typename": "WorkflowRun", "id": node_id("WFR", run.id), "databaseId": run.id,
+                 "conclusion": run.conclusion and run.conclusion.upper(), "updatedAt": stamp(run.updated_at),
+                 "repository": repository}  # fmt: skip
+        # GitHub's schema has an Int of 32 bits for `databaseId`, which runs' ids have outgrown.
+        return {"__typename": "WorkflowRun", "id": node_id("WFR", run.id), "databaseId": None,
                 "runNumber": run.number, "event": run.event, "createdAt": stamp(run.created_at),
                 "updatedAt": stamp(run.updated_at), "checkSuite": suite}  # fmt: skip
 

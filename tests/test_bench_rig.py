@@ -5,18 +5,24 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import graphql
 import pytest
 
-from benchmarks.bench import Row, Summary, scaled, started
+from benchmarks import curves
+from benchmarks.bench import started
 from benchmarks.clients import CLIENTS, environment
+from benchmarks.summary import Place, Row, Summary, scaled
 from tests.exchange import Exchange
+from tests.fetched import Unreachable, needed
 from tests.openapi import Description
 from tests.watcher import description
 
@@ -64,7 +70,7 @@ ASKED = [
     f"{REPOSITORY}/actions/runs/2000100102/jobs?per_page=3&page=2",
     f"{REPOSITORY}/actions/runners",
     f"{REPOSITORY}/actions/workflows",
-    f"{REPOSITORY}/actions/workflows/4000100002",
+    f"{REPOSITORY}/actions/workflows/1000100002",
     "/orgs/acme/actions/runners",
     "/repos/acme/nobody/actions/runs",
 ]
@@ -106,18 +112,51 @@ def test_a_spent_hour_is_refused() -> None:
     assert [answer.status for answer in answers] == [200, 403]
 
 
+def test_github_enterprise_server_tells_no_limits_and_has_none() -> None:
+    with started("benchmarks.github_rig", "--repositories=1", "--delay=0", "--no-limits", cores=CORES) as url:
+        answer = ask(url, "/repos/acme/repo-0000")
+    assert not [name for name in answer.response_headers if name.lower().startswith("x-ratelimit")]
+
+
 def test_graphql_shows_the_newest_runs_of_workflows(rig: str) -> None:
     rows = json.loads(ask(rig, f"{REPOSITORY}/actions/workflows").response_body)["workflows"]
-    query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Workflow { id runs(first: 2) { nodes { databaseId checkSuite { status } } } } } }"
+    query = """query($ids: [ID!]!) { nodes(ids: $ids) { ... on Workflow { runs(first: 2) { nodes {
+      runNumber checkSuite { status repository { pushedAt } } } } } } }"""
     asked = {"query": query, "variables": {"ids": [*(row["node_id"] for row in rows), "nobody"]}}
     counters(rig, "DELETE")
     answer = json.loads(ask(rig, "/graphql", method="POST", body=json.dumps(asked).encode()).response_body)
     *found, nobody = answer["data"]["nodes"]
     assert nobody is None
-    states = {run["databaseId"]: run["checkSuite"]["status"] for each in found for run in each["runs"]["nodes"]}
+    states = {run["runNumber"]: run["checkSuite"]["status"] for each in found for run in each["runs"]["nodes"]}
     busy = {number: state for number, state in states.items() if state != "COMPLETED"}
-    assert busy == {2000100101: "IN_PROGRESS", 2000100102: "QUEUED", 2000100103: "QUEUED"}
+    assert busy == {101: "IN_PROGRESS", 102: "QUEUED", 103: "QUEUED"}
     assert (counters(rig)["charged"], counters(rig)["graphql"]) == (0, 1)
+
+
+EVERYTHING = """query($ids: [ID!]!) { nodes(ids: $ids) { __typename ... on Workflow { id databaseId name state
+  runs(first: 10) { totalCount pageInfo { hasNextPage } nodes { id databaseId runNumber event createdAt updatedAt
+    checkSuite { id status conclusion updatedAt repository { id isPrivate nameWithOwner pushedAt } } } } } } }"""
+
+
+def test_graphql_answers_are_as_github_publishes_its_schema(rig: str) -> None:
+    """The answer, executed as the data of its own query, comes out as it went in: names, kinds, enums, what is null."""
+    path = Path(__file__).parents[1] / "node_modules/@octokit/graphql-schema/schema.graphql"
+    schema = graphql.build_schema(needed(lambda: installed(path)).read_text(), assume_valid=True)
+    assert graphql.validate(schema, graphql.parse(EVERYTHING)) == []
+    rows = json.loads(ask(rig, f"{REPOSITORY}/actions/workflows").response_body)["workflows"]
+    ids = {"ids": [row["node_id"] for row in rows]}
+    asked = {"query": EVERYTHING, "variables": ids}
+    data = json.loads(ask(rig, "/graphql", method="POST", body=json.dumps(asked).encode()).response_body)["data"]
+    assert len(data["nodes"]) == 4
+    done = graphql.execute_sync(schema, graphql.parse(EVERYTHING), data, variable_values=ids)
+    assert (done.errors, done.data) == (None, data)
+
+
+def installed(path: Path) -> Path:
+    """What npm installs with the linters."""
+    if not path.exists():
+        raise Unreachable(f"{path.name} is not installed (it comes with npm)")
+    return path
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -142,16 +181,28 @@ def test_a_measured_client_finds_the_queue(rig: str, client: str) -> None:
     assert tick["requests"] == tick["charged"] > 0
 
 
-def row(client: str, number: int, seconds: float, size: int = 10) -> Row:
-    return Row(client, size, number, "cold", seconds, 1.0, 30.0, 20, 20, 20, 1, 1, 18, right=True, rig_cpu=0.0)
+TEN = Place("mixed", 10)
+
+
+def row(client: str, number: int, seconds: float) -> Row:
+    return Row(client, TEN, number, "cold", seconds, 1.0, 30.0, 20, 20, 20, 1, 1, 18, right=True, rig_cpu=0.0)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
     """A round in which the machine was slow for all must not look as if one client was."""
     rows = [row("ours", 0, 1.0), row("raw", 0, 1.0), row("ours", 1, 9.0), row("raw", 1, 9.0), row("ours", 2, 2.0)]
-    assert Summary([*rows, row("raw", 2, 1.0)]).ratio("ours", "raw", 10, "cold") == 1.0
+    assert Summary([*rows, row("raw", 2, 1.0)]).ratio("ours", "raw", TEN, "cold") == 1.0
 
 
 def test_what_is_too_slow_grows_in_proportion() -> None:
-    grown = scaled(row("pygithub", 0, 14.0), 500)
+    grown = scaled(row("pygithub", 0, 14.0), Place("mixed", 500))
     assert (grown.seconds, grown.requests, grown.found, grown.scaled) == (700.0, 1000, 900, True)
+
+
+def test_a_picture_has_room_for_nought() -> None:
+    drawn = curves.picture("Growth", [curves.Panel("charged", "repositories", {"ours": [(1, 5), (10, 50), (100, 0)]})])
+    dots = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    heights = [y for _, y in dots]
+    assert [x for x, _ in dots] == sorted(x for x, _ in dots)
+    assert heights[2] > heights[0] > heights[1], "SVG counts downwards"
+    assert ">0</text>" in drawn

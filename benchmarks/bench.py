@@ -13,7 +13,6 @@ import os
 import platform
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -75,22 +74,19 @@ class Bench:
         self._scale(rounds)
 
     def _measure(self, client: str, place: Place, number: int, url: str, aws: Mapping[str, str]) -> None:
-        with urllib.request.urlopen(f"{url}/_rig/truth") as answer:
-            truth = sorted(job for jobs in json.load(answer).values() for job in jobs)
-        series = (("deep",), ("shallow", "shallow")) if client in WATCHES else (("shallow",),)
+        series = (("single",), ("cold", "warm", "changed")) if client in WATCHES else (("cold",),)
         for ticks in series:
             measured = self._process(client, place.size, url, aws, ticks)
-            names = ("single",) if ticks == ("deep",) else ("cold", "warm")
-            for name, tick in zip(names, measured["ticks"], strict=False):
+            for tick in measured["ticks"]:
                 row = Row(
-                    client, place, number, name, tick["seconds"], tick["cpu"] * 1000 / place.size,
+                    client, place, number, tick["name"], tick["seconds"], tick["cpu"] * 1000 / place.size,
                     measured["megabytes"], tick["requests"], tick["charged"], tick["points"],
-                    tick["most_connections"], tick["most_at_once"], len(tick["queued"]), tick["queued"] == truth,
+                    tick["most_connections"], tick["most_at_once"], len(tick["queued"]), tick["right"],
                     tick["rig_cpu"],
                 )  # fmt: skip
                 self.rows.append(row)
                 told = f"{row.seconds:.2f} s, {row.cpu_ms:.2f} ms a repository"
-                print(f"round {number + 1}: {client}, {place.size} {place.world}, {name}: {told}", file=sys.stderr)
+                print(f"round {number + 1}: {client}, {place.size} {place.world}, {row.tick}: {told}", file=sys.stderr)
 
     def _process(self, client: str, size: int, url: str, aws: Mapping[str, str], ticks: Sequence[str]) -> Any:
         cores = [str(core) for core in self.ours]

@@ -4,8 +4,9 @@ A stand-in for GitHub's API that takes 80 ms for each answer and counts what it 
     python -m benchmarks.github_rig --repositories 100 --world mixed      # prints its address
 
 It speaks HTTP itself and answers with bytes that were made beforehand, some 40 microseconds an answer: what is
-measured against it is the client. `GET /_rig` tells the counters, `DELETE /_rig` sets them back, `GET /_rig/truth`
-tells the queued jobs; none of these is delayed or counted.
+measured against it is the client. `GET /_rig` tells the counters, `DELETE /_rig` sets them back (`DELETE /_rig/tick`:
+but not what the hour has taken), `GET /_rig/truth` tells the queued jobs, `POST /_rig/move` has some of them start.
+None of these is delayed or counted.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Counters:
     bytes_sent: int = 0
     cpu: float = 0.0
     asked: dict[str, int] = field(default_factory=dict)
+    looked_at: dict[str, None] = field(default_factory=dict)
+    """The repositories whose runs were listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,19 @@ class Rig:
     def __init__(self, world: World, delay: float, limit: int | None) -> None:
         self.delay, self.limit = delay, limit
         self.world = world
-        self.world.prepare()
+        self.world.prepare(world.names)
         self.counters = Counters()
         self.open: set[Connection] = set()
         self.waiting = 0
         self._cpu = time.process_time()
         self._reset = int(time.time()) + 3600
+        self._taken = {"core": 0, "graphql": 0}
 
-    def set_back(self) -> None:
-        """Count anew: of the connections, those that will be asked over."""
+    def set_back(self, *, hour: bool) -> None:
+        """Count anew: of the connections, those that will be asked over. Without `hour`, what it took stays taken."""
         self.counters = Counters()
+        if hour:
+            self._taken = {"core": 0, "graphql": 0}
         self._cpu = time.process_time()
         for connection in self.open:
             connection.used = False
@@ -103,9 +109,10 @@ class Rig:
         tag = _validator(request, body)
         if status == 200 and request.headers.get("if-none-match", "").removeprefix("W/") == tag:
             return self._written(request, 304, None, tag)
-        if self.limit is not None and self.counters.charged >= self.limit:
+        if self.limit is not None and self._taken["core"] >= self.limit:
             return self._written(request, 403, _SPENT, "")
         self.counters.charged += 1
+        self._taken["core"] += 1
         return self._written(request, status, body, tag)
 
     def _find(self, request: Request) -> tuple[int, Body, str]:
@@ -127,26 +134,31 @@ class Rig:
             one = self.world.one(name, what, int(number))
             return (404, _MISSING, what) if one is None else (200, one, what)
         status = request.query.get("status", "") if what == "runs" else ""
+        if what == "runs":
+            self.counters.looked_at[name] = None
         return 200, self.world.listed(name, what, status, size, page), what
 
     def _graphql(self, request: Request) -> bytes:
         self.counters.asked["graphql"] = self.counters.asked.get("graphql", 0) + 1
         answer, cost = github_graph.answer(self.world, request.body)
         self.counters.graphql += cost
-        return self._written(request, 200, Body.of(json.dumps(answer).encode()), "", self.counters.graphql, "graphql")
+        self._taken["graphql"] += cost
+        return self._written(request, 200, Body.of(json.dumps(answer).encode()), "", "graphql")
 
     def _limits(self) -> dict[str, object]:
         limit = self.limit or 0
-        core = {"limit": limit, "used": self.counters.charged, "reset": self._reset}
-        core["remaining"] = limit - self.counters.charged
-        graphql = core | {"used": self.counters.graphql, "remaining": limit - self.counters.graphql}
+        core, graphql = (
+            {"limit": limit, "used": taken, "remaining": max(limit - taken, 0), "reset": self._reset}
+            for taken in self._taken.values()
+        )
         search = {"limit": 30, "used": 0, "remaining": 30, "reset": self._reset}
         return {"resources": {"core": core, "graphql": graphql, "search": search}, "rate": core}
 
-    def _told_limits(self, used: int, resource: str) -> list[str]:
+    def _told_limits(self, resource: str) -> list[str]:
         """The headers; GitHub Enterprise Server has none unless somebody switches its limits on."""
         if self.limit is None:
             return []
+        used = self._taken[resource]
         return [
             f"X-RateLimit-Limit: {self.limit}",
             f"X-RateLimit-Remaining: {max(self.limit - used, 0)}",
@@ -155,10 +167,7 @@ class Rig:
             f"X-RateLimit-Resource: {resource}",
         ]
 
-    def _written(
-        self, request: Request, status: int, body: Body | None, tag: str, used: int = -1, resource: str = "core"
-    ) -> bytes:
-        used = self.counters.charged if used < 0 else used
+    def _written(self, request: Request, status: int, body: Body | None, tag: str, resource: str = "core") -> bytes:
         head = [
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
             "Server: github.com",
@@ -167,7 +176,7 @@ class Rig:
             "Vary: Accept, Authorization, Cookie, X-GitHub-OTP, Accept-Encoding, Accept, X-Requested-With",
             "X-GitHub-Media-Type: github.v3; format=json",
             "x-github-api-version-selected: 2022-11-28",
-            *self._told_limits(used, resource),
+            *self._told_limits(resource),
         ]
         if tag:
             head.append(f"ETag: W/{tag}")
@@ -190,14 +199,17 @@ class Rig:
         return f"Link: {', '.join(urls)}"
 
     def control(self, request: Request) -> bytes:
-        """The counters, the truth: neither delayed nor counted."""
-        if request.path == "/_rig/truth":
-            told: object = self.world.queued()
+        """The counters, the truth, a change: neither delayed nor counted."""
+        told: object = None
+        if request.path == "/_rig/move":
+            self.world.move()
+        elif request.path == "/_rig/truth":
+            told = self.world.queued()
         else:
             self.counters.cpu = time.process_time() - self._cpu
             told = asdict(self.counters)
             if request.method == "DELETE":
-                self.set_back()
+                self.set_back(hour=request.path != "/_rig/tick")
         text = json.dumps(told).encode()
         return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(text) + text
 

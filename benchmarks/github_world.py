@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -77,39 +77,51 @@ class World:
         self.kind = kind
         self.names = repository_names(count)
         self._numbers = {name: number for number, name in enumerate(self.names)}
-        self._model = Model(base)
+        self._before = Model(base, datetime.now(UTC).replace(microsecond=0))
+        self._after = Model(base, self._before.now, moved_on=True)
+        self._moved: frozenset[int] = frozenset()
         self._bodies: dict[tuple[str, str, str, int, int], Body] = {}
 
     def number_of(self, repository: str) -> int | None:
         """The repository's number, None for one that is not there."""
         return self._numbers.get(repository)
 
+    def _model(self, number: int) -> Model:
+        return self._after if number in self._moved else self._before
+
     def queued(self) -> dict[str, list[int]]:
         """The truth: the queued jobs of each repository that has any."""
-        model = [job.id for run in self._model.active for job in run.jobs if job.status == "queued"]
-        text = json.dumps(model)
         return {
-            name: sorted(json.loads(renumbered(text.encode(), number)))
+            name: sorted(json.loads(renumbered(json.dumps(self._model(number).queued).encode(), number)))
             for number, name in enumerate(self.names)
             if is_active(self.kind, number)
         }
 
-    def prepare(self) -> None:
+    def move(self) -> None:
+        """In every second active repository one queued job starts; or, the next time, has not started after all."""
+        active = [number for number in range(len(self.names)) if is_active(self.kind, number)]
+        changed = frozenset(active[::2])
+        self._moved = frozenset() if self._moved else changed
+        names = {self.names[number] for number in changed}
+        self._bodies = {key: body for key, body in self._bodies.items() if key[0] not in names}
+        self.prepare(sorted(names))
+
+    def prepare(self, names: Iterable[str]) -> None:
         """Make the usual answers beforehand."""
-        for name in self.names:
+        for name in names:
             for status in ("queued", "in_progress", "waiting", "pending", "requested"):
                 for size in (30, 100):
                     self.listed(name, "runs", status, size)
             for what in ("runners", "workflows"):
                 self.listed(name, what, "", 100)
             if is_active(self.kind, self._numbers[name]):
-                for run in self._model.active:
+                for run in self._before.active:
                     number = int(renumbered(str(run.id).encode(), self._numbers[name]))
                     self.listed(name, "jobs", str(number), 100)
 
     def repository(self, name: str) -> Body:
         """A repository itself."""
-        return Body.of(renumbered(self._model.repository_body, self._numbers[name]))
+        return Body.of(renumbered(self._before.repository_body, self._numbers[name]))
 
     def listed(self, name: str, what: str, of: str, size: int, page: int = 1) -> Body:
         """A page of a list: `runs` of a status (or of none), `jobs` of a run, `runners`, `workflows`."""
@@ -120,7 +132,7 @@ class World:
         active = is_active(self.kind, number)
         if what == "jobs":
             of = of.replace(f"2{number:04d}0", f"2{MODEL:04d}0", 1)
-        rows = self._model.rows(what, of, active=active)
+        rows = self._model(number).rows(what, of, active=active)
         cut = b",".join(rows[(page - 1) * size : page * size])
         plain = b'{"total_count":%d,"%s":[%s]}' % (len(rows), HEADINGS.get(what, what).encode(), cut)
         body = Body.of(renumbered(plain, number), _link(len(rows), size, page))
@@ -140,7 +152,7 @@ class World:
         if number is None:
             return None
         active = is_active(self.kind, number)
-        found = self._model.graph(active=active).get(f"W_k{MODEL}{global_id[7:]}")
+        found = self._model(number).graph(active=active).get(f"W_k{MODEL}{global_id[7:]}")
         return None if found is None else json.loads(renumbered(found, number))
 
 
@@ -162,8 +174,8 @@ def renumbered(text: bytes, number: int) -> bytes:
 class Model:
     """The repository that others are copies of: a hundred finished runs and, if it is active, three more."""
 
-    def __init__(self, base: str) -> None:
-        self.now = datetime.now(UTC).replace(microsecond=0)
+    def __init__(self, base: str, now: datetime, *, moved_on: bool = False) -> None:
+        self.now = now
         since = self.now - timedelta(days=400)
         self._repository = Repository(_id("repository", 0), OWNER, f"repo-{MODEL}", True, since, True)
         self._views = Views(base, base, self.now, Settings())
@@ -177,7 +189,9 @@ class Model:
         for run in finished:
             run.phase, run.conclusion = "completed", "success"
         for run in self.active:
-            self._fill(run, started=run is self.active[0])
+            self._fill(run, begun=6 + moved_on if run is self.active[0] else 0)
+        if moved_on:
+            self.active[0].updated_at = now
         self._finished = finished
 
     def _run(self, number: int, ago: timedelta) -> Run:
@@ -186,13 +200,13 @@ class Model:
         identity = _id("run", number)
         return Run(identity, number, self._repository, workflow, "push", "main", (), born, born, born, phase="open")
 
-    def _fill(self, run: Run, *, started: bool) -> None:
-        """Eight queued jobs; of a run that has started, three are done and three run on somebody's machines."""
+    def _fill(self, run: Run, *, begun: int) -> None:
+        """Eight jobs, so many of them begun: three of these are done, the others run on somebody's machines."""
         for number in range(1, JOBS_A_RUN + 1):
             spec = JobSpec("test", LABELS)
             identity = _id("job", (run.number - HISTORY) * JOBS_A_RUN + number)
             job = Job(identity, run, spec, f"test ({number})", 1, run.created_at)
-            if started and number <= 6:
+            if number <= begun:
                 job.status = "completed" if number <= 3 else "in_progress"
                 job.conclusion = "success" if number <= 3 else None
                 job.started_at = run.created_at + timedelta(seconds=20)
@@ -201,6 +215,11 @@ class Model:
                 job.group_id, job.group_name = 1, "Default"
             run.jobs.append(job)
             run.current.append(job)
+
+    @property
+    def queued(self) -> list[int]:
+        """The queued jobs."""
+        return [job.id for run in self.active for job in run.jobs if job.status == "queued"]
 
     @property
     def repository_body(self) -> bytes:

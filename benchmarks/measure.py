@@ -1,7 +1,7 @@
 """
 One client in a process of its own: ticks, each with its time and what GitHub counted meanwhile, as JSON.
 
-    python -m benchmarks.measure ours --url http://127.0.0.1:PORT --repositories 100 --ticks shallow shallow
+    python -m benchmarks.measure ours --url http://127.0.0.1:PORT --repositories 100 --ticks cold warm
 """
 
 from __future__ import annotations
@@ -19,18 +19,31 @@ from typing import Any
 from benchmarks.clients import CLIENTS, Asked, Client, client
 from benchmarks.github_world import repository_names
 
+TICKS = ("single", "cold", "warm", "changed")
+"""A process's only tick, which is deep; the first of a watch; a later one; a later one after jobs have started."""
 
-def measured(looker: Client, url: str, ticks: Sequence[str]) -> dict[str, Any]:
+
+def measured(looker: Client, asked: Asked, ticks: Sequence[str]) -> dict[str, Any]:
     """Every tick's seconds, CPU seconds, queued jobs and GitHub's counters, and the process's largest size."""
     rows = []
-    for kind in ticks:
-        _control(url, "DELETE")
+    for name in ticks:
+        if name == "changed":
+            control(asked.url, "/_rig/move", "POST")
+        control(asked.url, "/_rig", "DELETE")
         before, began = _cpu(), time.perf_counter()
-        queued = looker.tick(deep=kind == "deep")
+        queued = sorted(looker.tick(deep=name == "single"))
         seconds, cpu = time.perf_counter() - began, _cpu() - before
-        counted = _control(url, "GET")
-        rows.append({"kind": kind, "seconds": seconds, "cpu": cpu, "queued": sorted(queued), **counted})
+        counted = control(asked.url, "/_rig", "GET")
+        counted["rig_cpu"] = counted.pop("cpu")
+        right = queued == truth(asked)
+        rows.append({"name": name, "seconds": seconds, "cpu": cpu, "queued": queued, "right": right, **counted})
     return {"ticks": rows, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def truth(asked: Asked) -> list[int]:
+    """The ids of the jobs that are queued."""
+    queued = control(asked.url, "/_rig/truth", "GET")
+    return sorted(job for repository in asked.repositories for job in queued.get(repository, ()))
 
 
 def _cpu() -> float:
@@ -38,11 +51,10 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _control(url: str, method: str) -> Any:
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/_rig", method=method)) as answer:
-        counted = json.load(answer)
-    counted["rig_cpu"] = counted.pop("cpu")
-    return counted
+def control(url: str, path: str, method: str) -> Any:
+    """Ask the stand-in itself."""
+    with urllib.request.urlopen(urllib.request.Request(url + path, method=method)) as answer:
+        return json.load(answer)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("client", choices=CLIENTS)
     parser.add_argument("--url", required=True)
     parser.add_argument("--repositories", type=int, required=True)
-    parser.add_argument("--ticks", nargs="+", choices=("shallow", "deep"), default=["shallow", "shallow"])
+    parser.add_argument("--ticks", nargs="+", choices=TICKS, default=["cold", "warm"])
     parser.add_argument("--connections", type=int, default=32, help="of the bare clients")
     parser.add_argument("--cores", type=int, nargs="+", default=[])
     asked = parser.parse_args(arguments)
@@ -59,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         os.sched_setaffinity(0, asked.cores)
     given = Asked(asked.url, tuple(repository_names(asked.repositories)), asked.connections)
     made = client(asked.client, given)
-    print(json.dumps(measured(made, asked.url, asked.ticks)), flush=True)
+    print(json.dumps(measured(made, given, asked.ticks)), flush=True)
     os._exit(0)  # neither threads nor connections are worth an orderly end
 
 

@@ -8,6 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks import curves, growth
+from benchmarks.measure import TICKS
 
 
 class Place(NamedTuple):
@@ -71,7 +72,7 @@ class Summary:
         yield "|" + " --- |" * len(head)
         for place in sorted(self.places, key=lambda place: (place.world != "mixed", place.world, place.size)):
             for client in dict.fromkeys(row.client for row in self.rows if row.place == place):
-                for tick in ("single", "cold", "warm"):
+                for tick in TICKS:
                     if rows := self.of(client, place, tick):
                         yield "| " + " | ".join(self._cells(rows, client, place, tick)) + " |"
 

@@ -18,7 +18,7 @@ import graphql
 import pytest
 
 from benchmarks import curves
-from benchmarks.bench import started
+from benchmarks.bench import WATCHES, started
 from benchmarks.clients import CLIENTS, environment
 from benchmarks.summary import Place, Row, Summary, scaled
 from tests.exchange import Exchange
@@ -99,11 +99,30 @@ def test_what_is_unchanged_is_free_for_the_token_that_has_it(rig: str) -> None:
     assert counters(rig)["charged"] == 1
 
 
+def test_a_job_that_starts_changes_two_lists(rig: str) -> None:
+    """The runs in progress and that run's jobs; the queue's list is as it was, and other repositories are."""
+    targets = [
+        f"/repos/acme/repo-000{number}/actions/runs{list_of}"
+        for number in (0, 1)
+        for list_of in ("?status=queued", "?status=in_progress", f"/2000{number}00101/jobs")
+    ]
+    before = [ask(rig, target).response_headers["ETag"] for target in targets]
+    queued = json.loads(ask(rig, "/_rig/truth").response_body)
+    ask(rig, "/_rig/move", method="POST")
+    after = [ask(rig, target).response_headers["ETag"] for target in targets]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False, True, True, True]
+    moved = json.loads(ask(rig, "/_rig/truth").response_body)
+    assert [len(moved[name]) - len(queued[name]) for name in moved] in ([-1, 0, -1], [1, 0, 1])
+
+
 def test_every_request_tells_what_is_left_of_the_hour(rig: str) -> None:
     counters(rig, "DELETE")
     left = [int(ask(rig, REPOSITORY).response_headers["X-RateLimit-Remaining"]) for _ in range(2)]
     assert left == [4999, 4998]
     assert counters(rig)["points"] == 2
+    ask(rig, "/_rig/tick", method="DELETE")
+    assert counters(rig)["points"] == 0
+    assert int(ask(rig, REPOSITORY).response_headers["X-RateLimit-Remaining"]) == 4997, "the hour goes on"
 
 
 def test_a_spent_hour_is_refused() -> None:
@@ -162,23 +181,22 @@ def installed(path: Path) -> Path:
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_measured_client_finds_the_queue(rig: str, client: str) -> None:
     """All but the predecessor's way, which counts runs: two of the three that wait."""
-    truth = json.loads(ask(rig, "/_rig/truth").response_body)
+    watches = client in WATCHES
     with started("benchmarks.aws_rig", cores=CORES) as aws:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.measure", client, "--url", rig, "--repositories=2", "--ticks=shallow"],
-            env=environment(json.loads(aws)),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    (tick,) = json.loads(done.stdout)["ticks"]
-    wanted = sorted(job for repository in ("acme/repo-0000", "acme/repo-0001") for job in truth[repository])
-    assert len(wanted) == 36
+            [sys.executable, "-m", "benchmarks.measure", client, "--url", rig, "--repositories=2", "--ticks", "cold",
+             *(["changed"] if watches else [])],
+            env=environment(json.loads(aws)), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    first, *later = json.loads(done.stdout)["ticks"]
+    assert first["requests"] == first["charged"] > 0
     if client.startswith("original"):
-        assert len(tick["queued"]) == 4
+        assert (len(first["queued"]), first["right"]) == (4, False)
     else:
-        assert tick["queued"] == wanted
-    assert tick["requests"] == tick["charged"] > 0
+        assert (len(first["queued"]) in {35, 36}, first["right"]) == (True, True)
+    for tick in later:
+        assert {len(tick["queued"]), len(first["queued"])} == {35, 36}, "one of two repositories has a job that started"
+        assert tick["right"]
 
 
 TEN = Place("mixed", 10)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,14 @@ from benchmarks import growth
 from benchmarks.clients import CLIENTS, environment
 from benchmarks.github_world import ONE_ACTIVE_IN
 from benchmarks.summary import Place, Row, Summary, pictures, scaled
-from scaler.observe import CONNECTIONS
+from scaler.observe import CONNECTIONS, Observer
 
 SIZES = (1, 10, 100, 500)
 ROUNDS = 5
 CORES = 2
 LARGEST = {"pygithub": 10, "original": 100, "original+aws": 100}
 """The largest size at which a client is run, unless it is asked to be run whole; beyond, its time is extrapolated."""
-WATCHES = ("ours", "ours+aws", "raw", "aiohttp")
+KEEPING = ("ours", "ours+aws", "raw", "aiohttp")
 """Those that keep something from one tick to the next."""
 
 
@@ -74,7 +75,7 @@ class Bench:
         self._scale(rounds)
 
     def _measure(self, client: str, place: Place, number: int, url: str, aws: Mapping[str, str]) -> None:
-        series = (("single",), ("cold", "warm", "changed")) if client in WATCHES else (("cold",),)
+        series = (("single",), ("cold", "warm", "changed")) if client in KEEPING else (("cold",),)
         for ticks in series:
             measured = self._process(client, place.size, url, aws, ticks)
             for tick in measured["ticks"]:
@@ -112,6 +113,30 @@ class Bench:
                     self.rows.append(scaled(largest, place))
 
 
+WATCHED = (Place("quiet", 500), Place("mixed", 100), Place("mixed", 500))
+"""Where a watch is played through, within GitHub's limits."""
+
+
+def watches(cores: Sequence[int]) -> Iterator[tuple[Place, dict[str, float]]]:
+    """What a watch of each of these places takes (see `benchmarks.watching`)."""
+    if "every" not in signature(Observer.observe).parameters:
+        return  # an observer that knows no pace asks for everything in each tick
+    for place in WATCHED:
+        arguments = ("--repositories", str(place.size))
+        with started("benchmarks.github_rig", *arguments, "--world", place.world, cores=cores) as url:
+            command = [sys.executable, "-m", "benchmarks.watching", "--url", url, *arguments]
+            done = subprocess.run(command, env=environment({}), stdout=subprocess.PIPE, text=True, check=True)
+            yield place, json.loads(done.stdout)
+
+
+def told_of(watched: Mapping[Place, Mapping[str, float]]) -> Iterator[str]:
+    """A table of watches."""
+    for number, (place, measures) in enumerate(watched.items()):
+        if not number:
+            yield "\n| a watch of | " + " | ".join(measures) + " |\n|" + " --- |" * (len(measures) + 1)
+        yield f"| {place.size} {place.world} | " + " | ".join(f"{value:g}" for value in measures.values()) + " |"
+
+
 def places(sizes: Sequence[int], clients: Sequence[str], worlds: Sequence[str]) -> dict[Place, list[str]]:
     """Who looks at what: all in the first world, at every size; in the others ours and the bound, at the largest."""
     found = {Place(worlds[0], size): list(clients) for size in sizes}
@@ -142,14 +167,16 @@ def main(arguments: Sequence[str]) -> int:
     told = machine()
     bench = Bench(places(asked.sizes, asked.clients, asked.worlds), whole=asked.whole)
     bench.run(asked.rounds)
+    watched = dict(watches(bench.theirs))
     told["load_after"] = round(os.getloadavg()[0], 2)
     summary, grown = Summary(bench.rows), list(growth.measure())
     print("\n".join(summary.table()))
-    print()
-    print("\n".join(growth.table(grown)))
+    print("\n".join(told_of(watched)))
+    print("\n".join(["", *growth.table(grown)]))
     print(f"\n{asked.rounds} rounds; the stand-in worked {summary.rig_share():.0%} of a tick at most; {told}")
     asked.json.parent.mkdir(exist_ok=True)
     document = {"machine": told, "rounds": asked.rounds}
+    document |= {"watches": [{"place": place, **measures} for place, measures in watched.items()]}
     document |= {"rows": [asdict(row) for row in bench.rows], "growth": [asdict(row) for row in grown]}
     asked.json.write_text(json.dumps(document, indent=1))
     for suffix, text in pictures(summary, grown):

@@ -60,6 +60,8 @@ class Counters:
     asked: dict[str, int] = field(default_factory=dict)
     looked_at: dict[str, None] = field(default_factory=dict)
     """The repositories whose runs were listed."""
+    spent: list[tuple[float, int]] = field(default_factory=list)
+    """By the machine's clock, when how many points were spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class Rig:
     def answer(self, request: Request) -> bytes:
         """The whole answer to one counted request."""
         self.counters.requests += 1
-        self.counters.points += READ_POINTS if request.method == "GET" or request.path == "/graphql" else WRITE_POINTS
+        points = READ_POINTS if request.method == "GET" or request.path == "/graphql" else WRITE_POINTS
+        self.counters.points += points
+        self.counters.spent.append((time.monotonic(), points))
         if request.path == "/graphql":
             return self._graphql(request)
         status, body, kind = self._find(request)

@@ -35,6 +35,7 @@ def measured(looker: Client, asked: Asked, ticks: Sequence[str]) -> dict[str, An
         seconds, cpu = time.perf_counter() - began, _cpu() - before
         counted = control(asked.url, "/_rig", "GET")
         counted["rig_cpu"] = counted.pop("cpu")
+        del counted["spent"]
         right = queued == truth(asked)
         rows.append({"name": name, "seconds": seconds, "cpu": cpu, "queued": queued, "right": right, **counted})
     return {"ticks": rows, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}

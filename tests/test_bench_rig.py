@@ -18,7 +18,7 @@ import graphql
 import pytest
 
 from benchmarks import curves
-from benchmarks.bench import WATCHES, started
+from benchmarks.bench import KEEPING, started
 from benchmarks.clients import CLIENTS, environment
 from benchmarks.summary import Place, Row, Summary, scaled
 from tests.exchange import Exchange
@@ -181,7 +181,7 @@ def installed(path: Path) -> Path:
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_measured_client_finds_the_queue(rig: str, client: str) -> None:
     """All but the predecessor's way, which counts runs: two of the three that wait."""
-    watches = client in WATCHES
+    watches = client in KEEPING
     with started("benchmarks.aws_rig", cores=CORES) as aws:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.measure", client, "--url", rig, "--repositories=2", "--ticks", "cold",

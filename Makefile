@@ -54,7 +54,7 @@ soak: dev ## A month under fault weather in virtual time: jobs killed, instances
 	@$(DEV)/python -m benchmarks.soak $(ARGS)
 
 .PHONY: bench
-bench: dev ## One tick over up to 500 repositories: ours, others' ways and the bound (10 minutes; ARGS="--help" for more)
+bench: dev ## One tick over up to 500 repositories: ours, others' ways and the bound (20 minutes; ARGS="--help" for more)
 	@$(DEV)/python -m benchmarks.bench $(ARGS)
 
 .PHONY: bench-launching

@@ -127,7 +127,7 @@ class Soak:
             ("residue: jobs sent to a runner at the moment of its removal, and queued again",
              str(counts.sent_to_a_removed_runner)),
             ("jobs sent to a machine that had just ended or hung, and queued again", str(counts.sent_to_a_lost_machine)),
-            ("jobs lost with an interrupted, stopped or forced instance", str(counts.lost_with_their_machine)),
+            ("jobs lost with an instance that was interrupted, stopped, forced, or hung", str(counts.lost_with_their_machine)),
             ("jobs ended at max_lifetime", str(counts.ended_at_max_lifetime)),
             ("wait for a runner: p50, p95, p99",
              ", ".join(f"{percentiles[n - 1]:.0f} s" for n in (50, 95, 99))),

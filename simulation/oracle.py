@@ -17,6 +17,7 @@ from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.state import Job
 from scaler.sandbox.journal import Entry, Journal
 from simulation.boxes import Boxes
+from simulation.shown import Shown
 
 TAG = "runner-scaler:"
 HOLD_IS_SEEN = timedelta(minutes=2)
@@ -24,6 +25,7 @@ HOLD_IS_SEEN = timedelta(minutes=2)
 UNSEEN = timedelta(minutes=1)
 """GitHub may call a runner idle for up to 60 s after it took a job, and let it be removed: what promise 1 leaves."""
 KILLED, CAP, FOREIGN, HELD, BUDGET = "job killed", "over a cap", "not ours", "held", "over the budget"
+UNSEEN_TOUCHED = "touched unseen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Oracle:
         self._launches: deque[datetime] = deque()
         self._queued: dict[int, datetime] = {}
         self._removed: set[str] = set()
+        self._judged: set[int] = set()
         journal.listeners.append(self._hear)
 
     def alive(self) -> dict[str, Entry]:
@@ -130,6 +133,7 @@ class Oracle:
         if job is None:
             return
         if by == "spot" or number in self.forced:
+            self._judged.add(job.id)
             self.counts.lost_with_their_machine += 1
         else:
             self._judge_loss(job, launched, f'instance {number} was ended while it ran "{job.name}"')
@@ -137,6 +141,7 @@ class Oracle:
     def _judge_loss(self, job: Job, launched: Entry, what: str) -> None:
         """A job that the scaler ended: allowed past max_lifetime, and counted apart where GitHub hid it."""
         now = self._clock.now()
+        self._judged.add(job.id)
         pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"])
         if pool is not None and now - launched.at >= pool.max_lifetime:
             self.counts.ended_at_max_lifetime += 1
@@ -182,8 +187,53 @@ class Oracle:
         else:
             self.counts.sent_to_a_lost_machine += 1
 
+    def _job_lost(self, entry: Entry) -> None:
+        """GitHub gives a job up: if nobody ended its machine, that was stopped, or hung."""
+        self.counts.lost_with_their_machine += entry.facts["job"] not in self._judged
+
     # --- parameters ----------------------------------------------------------------------------
 
     def _parameter_deleted(self, entry: Entry) -> None:
         if not entry.facts["name"].startswith(f"/runner-scaler/{self.config.fleet}/"):
             self._break(FOREIGN, f"parameter {entry.facts['name']} is not of the fleet, and was deleted")
+
+    # --- what was not seen ---------------------------------------------------------------------
+
+    def touched(self, shown: Shown, kind: str, what: str) -> None:
+        """A process ends or removes something: all of its scope must have been shown to it, max_lifetime apart."""
+        number, scope = what, self.scope_of(what)
+        if kind == "runner":
+            runner = self._boxes.github.state.runners.get(int(what))
+            if runner is None or runner.id in shown.minted:
+                return
+            number, scope = runner.name.removeprefix(self._prefix), runner.scope
+        elif kind == "parameter":
+            number = what.rpartition("/")[2]
+            held = self._boxes.aws.ssm.parameters.get(what)
+            if held is None or number in shown.ended:
+                return
+            scope = _described(held.description)
+        else:
+            shown.ended.add(number)
+        launched = self._alive.get(number)
+        if number in shown.forced or (kind == "instance" and launched is None) or self._is_expired(launched):
+            return
+        if hidden := shown.hidden(scope):
+            self._break(UNSEEN_TOUCHED, f"{kind} {what} of {scope or 'no scope'}, while {hidden} was not seen whole")
+
+    def scope_of(self, number: str) -> str | None:
+        """Where an instance's runner is, as far as anything in the world tells."""
+        held = self._boxes.aws.ec2.get(number)
+        parameter = self._boxes.aws.ssm.parameters.get(f"/runner-scaler/{self.config.fleet}/{number}")
+        records = (r.scope for r in self._boxes.github.state.runners.values() if r.name == self._prefix + number)
+        tagged = held.tags.get(f"{TAG}scope") if held else None
+        return tagged or (_described(parameter.description) if parameter else None) or next(records, None)
+
+    def _is_expired(self, launched: Entry | None) -> bool:
+        pool = self.config.pool(launched.facts["tags"][f"{TAG}pool"]) if launched else None
+        return pool is not None and launched is not None and self._clock.now() - launched.at >= pool.max_lifetime
+
+
+def _described(description: str) -> str | None:
+    """The scope that a parameter's description tells."""
+    return next((word.removeprefix("scope=") for word in description.split() if word.startswith("scope=")), None)

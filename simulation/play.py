@@ -13,6 +13,7 @@ from scaler.sandbox.aws.ec2_world import DEAD, RUNNING
 from scaler.sandbox.aws.settings import Consistency
 from scaler.sandbox.github.faults import Fault, FaultKind
 from simulation.boxes import Habit
+from simulation.ending import unrested, unserved
 from simulation.oracle import TAG
 from simulation.wire import Tap
 from simulation.world import Simulation
@@ -42,7 +43,7 @@ AWS_ACTIONS = (
 )
 AWS_FAULTS = ("http500", "drop-before", "drop-after", "error", "delay")
 AWS_CODES = ("InternalError", "RequestLimitExceeded", "UnauthorizedOperation", "InsufficientInstanceCapacity")
-TICKS = frozenset({"tick", "crash", "race", "edited", "up", "down"})
+TICKS = frozenset({"tick", "crash", "race", "meets_a_push", "in_the_dark", "edited", "up", "down"})
 
 
 class Play:
@@ -148,6 +149,18 @@ class Play:
     def _other(self, tap: Tap) -> None:
         self.simulation.tick(tap)
 
+    def meets_a_push(self, number: int, pool: str, repository: str) -> None:
+        """Jobs are pushed between two effects of a tick: after it looked, before it has done what it decided."""
+        cut_in = {number: lambda: self.push(pool, repository, 2, 5)}
+        self.simulation.tick(Tap(self.simulation.clock, cut_in=cut_in))
+
+    def in_the_dark(self, kind: str, where: str) -> None:
+        """A tick through all of which GitHub hides some lists."""
+        fault = Fault(FaultKind(kind), GITHUB_PATHS[where], method="GET", times=None)
+        self.simulation.github.fault(fault)
+        self.simulation.tick()
+        self.simulation.github.faults.remove(fault)
+
     def edited(self, version: int, most: int) -> None:
         """A tick with another config.yaml: a new template version, other caps below the true ones."""
         config = self.simulation.config
@@ -232,8 +245,13 @@ class Play:
 
     # --- the end -------------------------------------------------------------------------------
 
-    def settle(self, warm: int = 0) -> list[str]:
-        """Heal, tick for hours, and say what is not as it should be then; `warm` instances stay by min_idle."""
+    def settle(self, warm: int = 0, every: float = 300.0) -> list[str]:
+        """
+        Heal, and say what is not as promises 8 and 9 have it; `warm` instances stay by min_idle.
+
+        `every` so many seconds come the two ticks after which all has to be served that can be; there is a new job
+        for each pool.
+        """
         sim = self.simulation
         sim.heal()
         for number in list(sim.oracle.alive()):
@@ -242,20 +260,15 @@ class Play:
                 with sim.clock.lock:
                     sim.aws.ec2.retag(number, {k: v for k, v in held.tags.items() if k != f"{TAG}hold"}, "hand")
                 sim.oracle.held.pop(number, None)
+        for pool in sim.config.pools:
+            sim.push(pool.name, repository=sim.config.repositories[0])
+        wrong = unserved(sim, every)
         for _ in range(480):
-            sim.ticks(1, every=120.0)
-            if len(sim.oracle.alive()) <= warm and not self._waiting():
+            if not self._waiting():
                 break
-        sim.ticks(5, every=300.0)  # lists may lag: a ghost is seen late, and remembered until it is seen no more
-        wrong = [f"not served: {name}" for name in self._waiting()]
-        for kind, names in sim.left().items():
-            if len(names) != (0 if kind == "parameters" else warm):
-                wrong.append(f"left: {kind} {', '.join(names)}")
-        # The memory forgets by time: what it forgets in one tick is written once.
-        sim.tick(last := Tap(sim.clock))
-        if last.effects == ["ssm:PutParameter"]:
-            sim.tick(last := Tap(sim.clock))
-        wrong += [f"a tick that should change nothing did {effect}" for effect in last.effects]
+            sim.ticks(1, every=120.0)
+        wrong += [f"not served: {name}" for name in self._waiting()]
+        wrong += unrested(sim, warm)
         foreign = sim.aws.instance(self.foreign)
         if foreign is None or foreign.state != RUNNING:
             wrong.append("the foreign instance is gone")

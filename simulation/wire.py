@@ -26,6 +26,7 @@ from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.http import Request
 from scaler.sandbox.github.server import GitHubServer
+from simulation.shown import Shown
 
 API = "http://github.simulation"
 TOKEN = "ghp_" + "simulation0" * 3 + "abc"
@@ -118,9 +119,10 @@ class VirtualClock:
 class _Requester:
     """What `GitHubApi` uses of PyGithub's requester."""
 
-    def __init__(self, server: GitHubServer, tap: Tap) -> None:
+    def __init__(self, server: GitHubServer, tap: Tap, shown: Shown) -> None:
         self._server = server
         self._tap = tap
+        self._shown = shown
 
     def requestJson(  # noqa: N802 - PyGithub's name
         self,
@@ -134,23 +136,36 @@ class _Requester:
         headers = {"authorization": f"token {TOKEN}", "accept": "application/vnd.github+json", "user-agent": "PyGithub"}
         request = Request(verb, path, path, urlencode(parameters or {}), headers, body, API)
         with self._tap.passing(f"{verb} {path}", effect=verb != "GET"):
+            if verb != "GET":
+                self._shown.acts()
+            if verb == "DELETE":
+                self._shown.touches("runner", path.rpartition("/")[2])
             answer = self._server.answer(request)
         if answer is None:
+            self._note(verb, path, parameters, 0, "")
             raise requests.ConnectionError
         text = answer.payload().decode()
         if answer.status in (200, 201):
             with suppress(ValueError):  # half an answer stays half an answer
                 text = json.dumps(self._tap.rewrite(f"{verb} {path}?{request.query}", json.loads(text)))
+        self._note(verb, path, parameters, answer.status, text)
         return answer.status, {name.lower(): value for name, value in answer.headers.items()}, text
+
+    def _note(self, verb: str, path: str, parameters: dict[str, Any] | None, status: int, text: str) -> None:
+        if verb == "GET":
+            self._shown.read(path, parameters or {}, status, text)
+        elif path.endswith("/generate-jitconfig") and status == 201:
+            with suppress(ValueError, KeyError):
+                self._shown.minted.add(json.loads(text)["runner"]["id"])
 
 
 class DirectGitHub(GitHubApi):
     """`GitHubApi` whose requests go straight to the embedded GitHub."""
 
-    def __init__(self, server: GitHubServer, tap: Tap, clock: VirtualClock) -> None:
+    def __init__(self, server: GitHubServer, tap: Tap, clock: VirtualClock, shown: Shown | None = None) -> None:
         """Over one connection, of which a `Tap` is the wire."""
         super().__init__(TOKEN, API, clock)
-        self._direct = _Requester(server, tap)
+        self._direct = _Requester(server, tap, shown or Shown())
 
     @property
     def _requester(self) -> Any:
@@ -163,22 +178,24 @@ class DirectGitHub(GitHubApi):
 class DirectSession:
     """What `AwsApi` uses of a boto3 session."""
 
-    def __init__(self, world: AwsWorld, tap: Tap) -> None:
+    def __init__(self, world: AwsWorld, tap: Tap, shown: Shown | None = None) -> None:
         self._world = world
         self._tap = tap
+        self._shown = shown or Shown()
 
     def client(self, service: str, **_: Any) -> DirectClient:
         """A client of a service."""
-        return DirectClient(service, self._world, self._tap)
+        return DirectClient(service, self._world, self._tap, self._shown)
 
 
 class DirectClient:
     """What `AwsApi` uses of a boto3 client: operations, paginators, retries, the event with the answer's date."""
 
-    def __init__(self, service: str, world: AwsWorld, tap: Tap) -> None:
+    def __init__(self, service: str, world: AwsWorld, tap: Tap, shown: Shown) -> None:
         self._service = service
         self._world = world
         self._tap = tap
+        self._shown = shown
         self._told: list[Callable[..., None]] = []
         self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda _, told: self._told.append(told)))
 
@@ -203,19 +220,32 @@ class DirectClient:
         return SimpleNamespace(paginate=paginate)
 
     def _call(self, action: str, params: dict[str, Any]) -> Any:
+        effect = not action.startswith(READS)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._tap.passing(f"{self._service}:{action}", effect=not action.startswith(READS)):
-                    return self._once(action, params)
+                with self._tap.passing(f"{self._service}:{action}", effect=effect):
+                    if effect:
+                        self._act(action, params)
+                    answer = self._once(action, params)
+                self._shown.called(f"{self._service}:{action}", answered=True)
+                return answer
             except (AwsError, EndpointConnectionError) as error:
                 transient = not isinstance(error, AwsError) or "Limit" in error.code or error.status >= 500
                 if transient and attempt < ATTEMPTS:
                     self._world.clock.advance(attempt)
                     continue
+                self._shown.called(f"{self._service}:{action}", answered=False)
                 if isinstance(error, AwsError):
                     raise _client_error(action, error) from error
                 raise
         raise AssertionError("unreachable")
+
+    def _act(self, action: str, params: dict[str, Any]) -> None:
+        self._shown.acts()
+        for number in params["InstanceIds"] if action == "TerminateInstances" else ():
+            self._shown.touches("instance", number)
+        for name in params["Names"] if action == "DeleteParameters" else ():
+            self._shown.touches("parameter", name)
 
     def _once(self, action: str, params: dict[str, Any]) -> Any:
         world = self._world

@@ -30,6 +30,7 @@ from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
 from simulation.boxes import Boxes
 from simulation.oracle import Oracle
+from simulation.shown import Shown
 from simulation.wire import TOKEN, Crashed, DirectGitHub, DirectSession, LoneClock, Tap, VirtualClock
 
 START = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -134,28 +135,36 @@ class Simulation:
 
     # --- ticks ---------------------------------------------------------------------------------
 
-    def reconciler(self, tap: Tap | None = None, config: Config | None = None) -> Reconciler:
-        """The shipped program from adapters to loop, in a process of its own, so to speak."""
+    def reconciler(
+        self, tap: Tap | None = None, config: Config | None = None, forced: frozenset[str] = frozenset()
+    ) -> Reconciler:
+        """The shipped program from adapters to loop, in a process of its own, so to speak; `forced` by the button."""
         tap = tap or Tap(self.clock)
         config = config or self.config
         clock = VirtualClock(self.clock)
-        github = DirectGitHub(self.server, tap, clock)
-        cloud = AwsApi(config, cast("boto3.Session", DirectSession(self.aws, tap)), clock)
+        shown = self.shown(config, forced)
+        github = DirectGitHub(self.server, tap, clock, shown)
+        cloud = AwsApi(config, cast("boto3.Session", DirectSession(self.aws, tap, shown)), clock)
         observer = Observer(config, github, cloud, self.prefix, connections=1)
         actor = Actor(config, github, cloud, mask=self.secrets.append, clock=clock, launchers=1)
         return Reconciler(config, observer, actor, clock)
 
+    def shown(self, config: Config | None = None, forced: frozenset[str] = frozenset()) -> Shown:
+        """What a new process has seen: nothing yet. The oracle judges what it touches."""
+        return Shown((config or self.config).scope_of, self.oracle.touched, forced)
+
     def tick(self, tap: Tap | None = None, config: Config | None = None) -> Tick | None:
         """One tick of a fresh process; None if it died on the way."""
-        return self._run(lambda reconciler: reconciler.tick(), tap, config)
+        return self._run(lambda reconciler: reconciler.tick(), self.reconciler(tap, config))
 
     def by_hand(self, *asked: Up | Down, tap: Tap | None = None) -> Tick | None:
         """The button."""
-        return self._run(lambda reconciler: reconciler.by_hand(asked), tap, None)
+        forced = frozenset(ask.instance_id for ask in asked if isinstance(ask, Down) and ask.force)
+        return self._run(lambda reconciler: reconciler.by_hand(asked), self.reconciler(tap, forced=forced))
 
-    def _run(self, what: Callable[[Reconciler], Tick], tap: Tap | None, config: Config | None) -> Tick | None:
+    def _run(self, what: Callable[[Reconciler], Tick], reconciler: Reconciler) -> Tick | None:
         try:
-            tick = what(self.reconciler(tap, config))
+            tick = what(reconciler)
         except Crashed:
             return None
         self.told(tick)

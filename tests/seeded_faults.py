@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 ACT, DECIDE, TOLD = "tests/test_act.py", "tests/test_decide.py::test_commands", "tests/test_told.py"
 BY_HAND = "tests/test_decide.py::test_by_hand"
+LIVES = "tests/test_simulation.py"
 BREAKER, DEGRADED = "tests/test_breaker.py", "tests/test_degraded.py"
 END_TO_END = "tests/test_end_to_end.py"
 
@@ -142,6 +143,15 @@ ACTING = (
         "            return []\n",
         (ACT,),
     ),
+    Fault(
+        "a drain deletes nothing",
+        "scaler/act.py",
+        '        self._tag(command.instance_id, "draining-since", _stamp(self._github))\n'
+        "        removal = self._remove_runner(command.scope, command.runner_id)\n",
+        '        self._tag(command.instance_id, "draining-since", _stamp(self._github))\n'
+        "        removal = Removal.REMOVED\n",
+        (LIVES,),
+    ),
 )
 ADAPTERS = (
     Fault(
@@ -259,6 +269,13 @@ OBSERVING = (
         "            if True:",
         ("tests/test_by_hand.py::test_down_refuses_what_is_not_ours",),
     ),
+    Fault(
+        "what could not be read is an empty answer",
+        "scaler/observe.py",
+        "            self._unseen.append(Unseen(view, scope, str(error)))\n",
+        "            pass\n",
+        (LIVES,),
+    ),
 )
 SEEING = (
     Fault(
@@ -309,6 +326,13 @@ SEEING = (
         '    return rest != runner_name and rest.startswith("i-")',
         '    return True or rest.startswith("i-")',
         ("tests/test_decide.py",),
+    ),
+    Fault(
+        "every scope counts as seen",
+        "scaler/standing.py",
+        "        return not (self._nothing or (self._any_blind if scope is None else scope in self._blind))\n",
+        "        return True\n",
+        (LIVES,),
     ),
 )
 LAUNCHING = (
@@ -382,6 +406,13 @@ LAUNCHING = (
         "        if latest is not None and latest > breaker.since - CLOCKS_APART:",
         "        if False:",
         (f"{BREAKER}::test_what_becomes_of_a_row_of_launches", "tests/test_decide.py"),
+    ),
+    Fault(
+        "the fleet's last place is never taken",
+        "scaler/room.py",
+        "        if self._fleet <= 0:",
+        "        if self._fleet <= 1:",
+        (LIVES,),
     ),
 )
 ENDING = (

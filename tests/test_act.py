@@ -74,8 +74,8 @@ class Bench:
         sim = self.sim
         tap = Tap(sim.clock)
         clock = VirtualClock(sim.clock)
-        cloud = AwsApi(sim.config, cast("boto3.Session", DirectSession(sim.aws, tap)), clock)
-        github = DirectGitHub(sim.server, tap, clock)
+        cloud = AwsApi(sim.config, cast("boto3.Session", DirectSession(sim.aws, tap, sim.shown())), clock)
+        github = DirectGitHub(sim.server, tap, clock, sim.shown())
         actor = Actor(sim.config, github, cloud, mask=self._mask, launchers=1)
         cloud.load_state()
         acted = actor.act(Plan(commands), Snapshot(sim.clock.now(), sim.prefix, unseen=unseen, **seen), late)

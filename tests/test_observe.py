@@ -56,9 +56,9 @@ def observer(sim: Simulation, tap: Tap | None = None, ahead: timedelta = timedel
     """The shipped observer over one connection."""
     tap = tap or Tap(sim.clock)
     clock = VirtualClock(sim.clock)
-    cloud = Elsewhen(sim.config, cast("boto3.Session", DirectSession(sim.aws, tap)), clock)
+    cloud = Elsewhen(sim.config, cast("boto3.Session", DirectSession(sim.aws, tap, sim.shown())), clock)
     cloud.ahead = ahead
-    return Observer(sim.config, DirectGitHub(sim.server, tap, clock), cloud, sim.prefix, connections=1)
+    return Observer(sim.config, DirectGitHub(sim.server, tap, clock, sim.shown()), cloud, sim.prefix, connections=1)
 
 
 def observed(sim: Simulation, **more: Any) -> Snapshot:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from simulation.boxes import Habit
 from simulation.play import AWS_ACTIONS, AWS_CODES, AWS_FAULTS, GITHUB_FAULTS, GITHUB_PATHS, Play
-from simulation.world import Simulation
+from simulation.world import CONFIG, Simulation
 
 HERE = Path(__file__).parent
 FAILED = HERE.parent / ".cache" / "life.json"
@@ -28,6 +28,15 @@ LIVES = os.environ.get("FLEET_LIVES")
 pytestmark = pytest.mark.lies
 
 
+REUSED = CONFIG.replace("    max: 2\n", "    max: 2\n    ephemeral: false\n")
+FLEETS = {
+    "one job each": (CONFIG, 0),
+    "reused": (REUSED, 0),
+    "warm": (REUSED.replace("    max: 2\n", "    max: 2\n    min_idle: 1\n"), 2),
+}
+"""Configs, and how many runners stay when there is nothing to do: min_idle counts per repository."""
+HIDING = ["status", "html", "primary", "secondary", "throttle", "truncated", "lost", "count"]
+LISTS = ["runs", "jobs", "runners", "all", "one repository"]
 POOLS = st.sampled_from(["amd64", "amd64", "arm64"])
 REPOSITORIES = st.sampled_from(["acme/api", "acme/web"])
 WHICH = st.integers(0, 5)
@@ -40,6 +49,8 @@ MOVES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "hold": (WHICH, st.booleans()),
     "crash": (st.integers(1, 12), st.booleans()),
     "race": (st.integers(1, 10), st.sampled_from([0.1, 2.0])),
+    "meets_a_push": (st.integers(1, 6), POOLS, REPOSITORIES),
+    "in_the_dark": (st.sampled_from(HIDING), st.sampled_from(LISTS)),
     "edited": (st.integers(1, 3), st.integers(0, 3)),
     "machines": (st.sampled_from([str(habit) for habit in Habit]),),
     "hang": (WHICH,),
@@ -68,9 +79,11 @@ MOVES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
 class FleetLife(RuleBasedStateMachine):
     """Every move is a rule; ticks and time come more often than mishaps."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.play = Play(Simulation())
+    @initialize(fleet=st.sampled_from(sorted(FLEETS)), every=st.sampled_from([60.0, 300.0, 900.0]))
+    def begin(self, fleet: str, every: float) -> None:
+        """A fleet, and how far apart the two ticks come after which all is served that can be."""
+        self.fleet, self.every = fleet, every
+        self.play = Play(Simulation(FLEETS[fleet][0]))
 
     @rule(seconds=st.sampled_from([5.0, 31.0, 61.0, 125.0, 310.0, 610.0, 3600.0]))
     def wait(self, seconds: float) -> None:
@@ -94,13 +107,14 @@ class FleetLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When everything works again, all is served and nothing is left."""
-        self._nothing_wrong(self.play.settle())
+        self._nothing_wrong(self.play.settle(FLEETS[self.fleet][1], self.every))
         self.no_promise_is_broken()
 
     def _nothing_wrong(self, wrong: list[str]) -> None:
         if wrong:
             FAILED.parent.mkdir(exist_ok=True)
-            FAILED.write_text(json.dumps(self.play.moves) + "\n")
+            life = {"fleet": self.fleet, "every": self.every, "moves": self.play.moves}
+            FAILED.write_text(json.dumps(life) + "\n")
         assert wrong == []
 
 
@@ -110,6 +124,8 @@ TestFleetLife.settings = settings(
     derandomize=LIVES is None,
     database=None,
     stateful_step_count=40,
+    # A life that fails is told as it was; who looks for them at random has minutes to make it shorter.
+    phases=[Phase.generate, Phase.shrink] if LIVES else [Phase.generate],
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=False,
@@ -118,11 +134,13 @@ TestFleetLife.settings = settings(
 
 @pytest.mark.parametrize("life", sorted((HERE / "lives").glob("*.json")), ids=lambda path: path.stem)
 def test_a_life_that_failed_once_ends_well(life: Path) -> None:
-    play = Play(Simulation())
-    for move in json.loads(life.read_text()):
+    told = json.loads(life.read_text())
+    config, warm = FLEETS[told["fleet"]]
+    play = Play(Simulation(config))
+    for move in told["moves"]:
         play.move(*move)
         assert play.simulation.oracle.broken == []
-    assert play.settle() == []
+    assert play.settle(warm, told["every"]) == []
     assert play.simulation.oracle.broken == []
 
 

@@ -81,6 +81,10 @@ class Faults:
         re.compile(fault.query)
         self._on.append((fault, [0]))
 
+    def remove(self, fault: Fault) -> None:
+        """Switch a fault off, if it is on."""
+        self._on = [entry for entry in self._on if entry[0] is not fault]
+
     def clear(self) -> None:
         """Switch all faults off."""
         self._on.clear()

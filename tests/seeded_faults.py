@@ -178,9 +178,9 @@ ADAPTERS = (
     ),
     Fault(
         "page 2 of GitHub's lists is dropped (RG-14, RG-17)",
-        "scaler/github_api.py",
-        '                rows.update((_integer(row, "id"), row) for row in page)\n            if len(rows) == total:',
-        '                rows.update((_integer(row, "id"), row) for row in page)\n                break\n            if rows:',
+        "scaler/github_rest.py",
+        '                rows.update((integer(row, "id"), row) for row in page)\n            if len(rows) == total:',
+        '                rows.update((integer(row, "id"), row) for row in page)\n                break\n            if rows:',
         (
             f"{END_TO_END}::test_what_stands_behind_the_first_page_of_a_list_is_seen",
             f"{END_TO_END}::test_a_runner_behind_the_first_page_is_seen",
@@ -188,14 +188,14 @@ ADAPTERS = (
     ),
     Fault(
         "total_count is not checked",
-        "scaler/github_api.py",
+        "scaler/github_rest.py",
         "            if len(rows) == total:",
         "            if len(rows) <= total:",
         (f"{DEGRADED}::test_what_could_not_be_seen_whole_is_left_alone",),
     ),
     Fault(
         "404 means that there is nothing",
-        "scaler/github_api.py",
+        "scaler/github_rest.py",
         "        if status != expected:\n            raise",
         "        if status == 404:\n"
         '            return {"total_count": 0, "workflow_runs": [], "jobs": [], "runners": []}\n'

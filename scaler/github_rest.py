@@ -1,0 +1,187 @@
+"""
+GitHub's REST API through PyGithub's requester: one call, patience where it may be repeated, lists to their last page.
+
+PyGithub's own retry is off: it repeats POSTs (a repeated generate-jitconfig answers 409 for a name that is
+ours) and sleeps until a rate limit resets. Here only reads and DELETE are repeated, and never for long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import requests
+from github import Auth, Github, GithubException
+from github.Requester import Requester
+
+from scaler.boundary import ServerClock
+from scaler.github_errors import refusal
+from scaler.model import Clock, Unavailable
+
+API_VERSION = "2022-11-28"
+PAGE = 100
+ATTEMPTS = 3
+LONGEST_WAIT = 10.0
+"""Seconds. A longer Retry-After is the next tick's business."""
+
+Answer = tuple[int, dict[str, Any], str]
+log = logging.getLogger(__name__)
+
+
+class GitHubRest:
+    """How GitHub is asked; what it is asked for is for its subclasses. Safe to be used by several threads."""
+
+    def __init__(self, token: str, api_url: str, clock: Clock) -> None:
+        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`)."""
+        self._token = token
+        self._api_url = api_url.rstrip("/")
+        self._clock = clock
+        self._server_clock = ServerClock(clock)
+        self._local = threading.local()
+
+    @property
+    def _requester(self) -> Requester:
+        """PyGithub's, one a thread: it keeps the request of the moment on its one connection object."""
+        if not hasattr(self._local, "requester"):
+            self._local.requester = Github(
+                auth=Auth.Token(self._token),
+                base_url=self._api_url,
+                timeout=20,
+                per_page=PAGE,
+                retry=None,
+                seconds_between_requests=None,
+                seconds_between_writes=None,
+                lazy=True,
+                api_version=API_VERSION,
+            ).requester
+        requester: Requester = self._local.requester
+        return requester
+
+    def now(self) -> datetime:
+        """GitHub's clock; asks for the rate limit, which is free, if nothing was asked yet."""
+        if self._server_clock.now() is None:
+            self._read("/rate_limit", {})
+        now = self._server_clock.now()
+        if now is None:
+            raise Unavailable("GitHub: its answers have no Date; is a proxy between?")
+        return now
+
+    def _rows(
+        self, path: str, key: str, parameters: dict[str, Any], limit: int | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """
+        All pages of a list, and whether they are all there is (a search ends at `limit`).
+
+        Pages shift while they are read (terraform-aws-github-runner#4584), so the rows must be as many,
+        each once, as `total_count` says; a list that fails that twice is not believed.
+        """
+        rows: dict[int, dict[str, Any]] = {}
+        total = 0
+        for _ in range(2):
+            rows = {}
+            for total, page in self._pages(path, key, parameters, limit):  # noqa: B007 - the last one counts
+                rows.update((integer(row, "id"), row) for row in page)
+            if len(rows) == total:
+                return list(rows.values()), True
+            if limit is not None and total > limit and len(rows) == limit:
+                return list(rows.values()), False
+        raise Unavailable(f"GitHub: {path}: {len(rows)} rows where total_count says {total}")
+
+    def _pages(
+        self, path: str, key: str, parameters: dict[str, Any], limit: int | None
+    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        number, seen = 1, 0
+        while True:
+            answer = self._read(path, {**parameters, "per_page": PAGE, "page": number})
+            total, page = answer.get("total_count"), answer.get(key)
+            if type(total) is not int or not isinstance(page, list):
+                raise Unavailable(f'GitHub: {path}: the answer has no "{key}" with its "total_count"')
+            yield total, page
+            seen += len(page)
+            if not page or seen >= min(total, limit or total):
+                return
+            number += 1
+
+    def _read(self, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        return self._accept(self._patiently("GET", path, parameters, None), 200, path)
+
+    def _accept(self, answered: Answer, expected: int, what: str) -> dict[str, Any]:
+        status, headers, text = answered
+        if status != expected:
+            raise refusal(status, headers, _message(text), what)
+        try:
+            answer = json.loads(text)
+        except ValueError as error:
+            raise Unavailable(f"GitHub: {what}: the answer is not JSON") from error
+        if not isinstance(answer, dict):
+            raise Unavailable(f"GitHub: {what}: expected an object, got {type(answer).__name__}")
+        return answer
+
+    def _patiently(self, verb: str, path: str, parameters: dict[str, Any], body: dict[str, Any] | None) -> Answer:
+        """Ask again after a broken answer or a short Retry-After. Only for what may be repeated."""
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                status, headers, text = self._once(verb, path, body, parameters)
+            except Unavailable:
+                if last:
+                    raise
+                self._clock.sleep(_backoff(attempt))
+                continue
+            wait = _retry_after(status, headers, attempt)
+            if last or wait is None or wait > LONGEST_WAIT:
+                return status, headers, text
+            self._clock.sleep(wait)
+        raise AssertionError("unreachable")
+
+    def _once(
+        self, verb: str, path: str, body: dict[str, Any] | None, parameters: dict[str, Any] | None = None
+    ) -> Answer:
+        try:
+            status, headers, text = self._requester.requestJson(
+                verb, self._api_url + path, parameters=parameters or None, input=body or None
+            )
+        except GithubException as error:
+            return error.status, dict(error.headers or {}), json.dumps(error.data)
+        except (requests.RequestException, OSError) as error:
+            raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
+        log.info("GitHub %s %s: %s", verb, path, status)
+        self._server_clock.hear(headers.get("date"))
+        return status, headers, text
+
+
+def _retry_after(status: int, headers: dict[str, Any], attempt: int) -> float | None:
+    """Seconds until it makes sense to ask again, or None if it makes none."""
+    if status >= 500:
+        return _backoff(attempt)
+    after = headers.get("retry-after", "")
+    return float(after) if status in (403, 429) and str(after).isdigit() else None
+
+
+def _backoff(attempt: int) -> float:
+    return 0.5 * float(2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+
+
+def _message(text: str) -> str:
+    try:
+        return str(mapping(json.loads(text)).get("message", ""))[:200]
+    except ValueError:
+        return ""
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def integer(row: dict[str, Any], key: str) -> int:
+    """A row's number; `Unavailable` if it is none."""
+    value = mapping(row).get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Unavailable(f'GitHub: a row whose "{key}" is {type(value).__name__}, not a number')
+    return value

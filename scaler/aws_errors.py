@@ -7,53 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from scaler.aws_codes import CLOCK, Meaning, is_known, mend_of, row_of
 from scaler.model import ApiError, Denied, LaunchAnswer, LaunchKind, Unavailable
-
-CAPACITY = frozenset(
-    {
-        "InsufficientInstanceCapacity",
-        "InsufficientFreeAddressesInSubnet",
-        "InsufficientHostCapacity",
-        "InsufficientReservedInstanceCapacity",
-        "UnfulfillableCapacity",
-        "Unsupported",
-        "SpotMaxPriceTooLow",
-        "MaxSpotInstanceCountExceeded",
-        "VcpuLimitExceeded",
-        "InstanceLimitExceeded",
-    }
-)
-"""Another type, zone or market may do (AWS docs: EC2 error codes)."""
-QUOTA = {
-    "MaxSpotInstanceCountExceeded": "raise the quota of Spot Instance Requests for this instance family",
-    "VcpuLimitExceeded": "raise the quota of vCPUs for this instance family (Service Quotas, EC2)",
-    "InstanceLimitExceeded": "raise the quota of instances for this instance family (Service Quotas, EC2)",
-}
-THROTTLES = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyUpdates"})
-DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
-CREDENTIALS = frozenset(
-    {
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
-        "SignatureDoesNotMatch",
-        "InvalidSignatureException",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-    }
-)
-CLOCK = "this machine's clock is off, and AWS refuses what is dated minutes away: set the clock (NTP)"
-CREDENTIALS_TOLD = {
-    "RequestExpired": f"the credentials have expired: sign in to AWS again; or {CLOCK}",
-    "ExpiredToken": "the credentials have expired: sign in to AWS again",
-    "ExpiredTokenException": "the credentials have expired: sign in to AWS again",
-    "InvalidClientTokenId": "AWS knows no such access key: it was deleted, or its session token is missing",
-    "UnrecognizedClientException": "AWS knows no such access key: it was deleted, or its session token is missing",
-}
-"""What else it may be than a secret key that does not belong to its access key (AWS docs: EC2 error codes, STS errors)."""
 
 POLICY_REMEDY = """\
 Allow it in the role's policy: aws/scaler-policy.json of runner-scaler's repository is all that the scaler asks for,
@@ -76,53 +31,67 @@ def _short(message: str) -> str:
 
 
 def answer_for(error: ClientError, pool: str, region: str) -> LaunchAnswer | None:
-    """The launch answer that a refused CreateFleet call stands for, or None if it is no answer at all."""
+    """
+    The launch answer that a refused CreateFleet call stands for, or None if it is no answer at all.
+
+    No fleet was made: its client token is as good as new, whatever the code.
+    """
     code = code_of(error)
-    if code == "IdempotentParameterMismatch":
-        return LaunchAnswer(LaunchKind.MISMATCH, detail="its link was used with other launch parameters")
-    if code == "IdempotentInstanceTerminated":
-        return LaunchAnswer(LaunchKind.DEAD)
-    if code in THROTTLES:
-        return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches", spent=False)
-    if code in CAPACITY:
-        return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_capacity(code, said(error)), spent=False)
-    if code.startswith("InvalidLaunchTemplate"):
-        mend = f"looked for in {region}; check pools.{pool}.launch_template and aws.region"
-        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)} ({mend})", spent=False)
-    if code.startswith("Invalid") and code not in CREDENTIALS:
-        return LaunchAnswer(LaunchKind.REFUSED, detail=f"{code}: {said(error)}", spent=False)
-    return None
+    match row_of(code).meaning:
+        case Meaning.MISMATCH:
+            return LaunchAnswer(LaunchKind.MISMATCH, detail="its link was used with other launch parameters")
+        case Meaning.DEAD:
+            return LaunchAnswer(LaunchKind.DEAD)
+        case Meaning.THROTTLED:
+            return LaunchAnswer(LaunchKind.THROTTLED, detail="EC2 throttles launches", spent=False)
+        case Meaning.NEXT_OVERRIDE | Meaning.NEXT_MARKET:
+            return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=_told(code, said(error)), spent=False)
+        case Meaning.STOP if is_known(code):
+            where = ""
+            if code.startswith("InvalidLaunchTemplate"):
+                where = f" (looked for in {region}; check pools.{pool}.launch_template and aws.region)"
+            return LaunchAnswer(LaunchKind.REFUSED, detail=_told(code, said(error)) + where, spent=False)
+    return None  # credentials, permissions, a server that broke down: whether anything was launched is not known
 
 
 def fleet_answer(errors: Sequence[Any]) -> LaunchAnswer:
-    """The launch answer of an instant fleet that launched nothing: its token is spent (runs-on#251)."""
-    for row in errors:
-        if row.get("ErrorCode") in DENIALS:
+    """
+    The launch answer of an instant fleet that launched nothing: its token is spent (runs-on#251).
+
+    EC2 tells an error for each override that it tried. If one was for want of capacity, another market may do.
+    """
+    rows = [(str(row.get("ErrorCode", "")), str(row.get("ErrorMessage", "")), _type_of(row)) for row in errors]
+    meanings = {code: row_of(code).meaning for code, _, _ in rows}
+    for code, message, _ in rows:
+        if meanings[code] is Meaning.DENIED:
             # RunInstances, PassRole and CreateTags are asked for on our behalf, and refused within the answer.
-            message = f"AWS: ec2:CreateFleet: denied ({_short(str(row.get('ErrorMessage', '')))})"
-            raise Denied(message, POLICY_REMEDY, spent=True)
-    codes = list(dict.fromkeys(str(row.get("ErrorCode", "")) for row in errors))
-    details = "; ".join(
-        _capacity(code, next(str(r.get("ErrorMessage", "")) for r in errors if r.get("ErrorCode") == code))
-        for code in codes
-    )
-    if not codes or any(code in CAPACITY for code in codes):
+            raise Denied(f"AWS: ec2:CreateFleet: denied ({_short(message)})", POLICY_REMEDY, spent=True)
+    first = {code: (message, kind) for code, message, kind in reversed(rows)}
+    details = "; ".join(_told(code, *first[code]) for code in meanings)
+    found = set(meanings.values())
+    if not rows or found & {Meaning.NEXT_OVERRIDE, Meaning.NEXT_MARKET}:
         return LaunchAnswer(LaunchKind.NO_CAPACITY, detail=details or "EC2 launched nothing and gave no error")
-    if any(code in THROTTLES for code in codes):
-        return LaunchAnswer(LaunchKind.THROTTLED, detail=details)
-    return LaunchAnswer(LaunchKind.REFUSED, detail=details)
+    again = found & {Meaning.THROTTLED, Meaning.RETRY}
+    return LaunchAnswer(LaunchKind.THROTTLED if again else LaunchKind.REFUSED, detail=details)
 
 
-def _capacity(code: str, message: str) -> str:
-    return f"{code}: {QUOTA[code]}" if code in QUOTA else f"{code}: {_short(message)}"
+def _type_of(row: Any) -> str:
+    """The instance type that an error of a fleet's answer is about."""
+    return str(row.get("LaunchTemplateAndOverrides", {}).get("Overrides", {}).get("InstanceType", ""))
+
+
+def _told(code: str, message: str, instance_type: str = "") -> str:
+    """The code and how to mend it, or else what EC2 said."""
+    return f"{code}: {mend_of(code, instance_type) or _short(message)}"
 
 
 def refusal(action: str, error: ClientError) -> ApiError:
     """The error for a call that failed: what was asked, what AWS said, how to mend it."""
     code = code_of(error)
-    if code in DENIALS:
+    meaning = row_of(code).meaning
+    if meaning is Meaning.DENIED:
         return Denied(f"AWS: {action}: denied ({said(error)})", POLICY_REMEDY)
-    if code in CREDENTIALS:
+    if meaning is Meaning.CREDENTIALS:
         return Denied(
             f"AWS: {action}: the credentials are not valid ({code}: {said(error)}); {_mend(code, said(error))}"
         )
@@ -133,4 +102,4 @@ def _mend(code: str, message: str) -> str:
     """A wrong clock is told by the message alone: its code is that of a wrong signature (SSM, STS)."""
     if message.startswith(("Signature expired", "Signature not yet current")):
         return CLOCK
-    return CREDENTIALS_TOLD.get(code, "check the access key, its secret key and its session token")
+    return mend_of(code) or "check the access key, its secret key and its session token"

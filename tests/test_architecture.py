@@ -21,6 +21,7 @@ from scaler import model
 ROOT = Path(__file__).resolve().parents[1]
 
 ADAPTERS = {"github_api", "github_rest", "github_errors", "aws_api", "aws_errors", "credentials"}
+ADAPTERS |= {"aws_codes"}
 ACTING = {"act", "launching", "hand_over"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}

@@ -23,6 +23,10 @@ demo: ## The main job on the embedded GitHub and AWS: no account, no network (AR
 test: dev data ## All tests (ARGS="-k name" for some)
 	@$(DEV)/python -m pytest -n auto $(ARGS)
 
+.PHONY: test-action
+test-action: dev npm data ## The action as GitHub runs it: workflows to outputs, by the runner's rules (part of the tests)
+	@$(DEV)/python -m pytest -n auto tests/test_action_*.py $(ARGS)
+
 .PHONY: check
 check: lint types test ## What CI runs: format, linters, types, tests
 

@@ -18,6 +18,7 @@ from hypothesis import settings
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.sandbox import Sandbox
+from tests.runner_files import key_values
 from tests.watcher import described
 
 __all__ = ["described"]
@@ -140,7 +141,7 @@ class World:
             process.returncode,
             out,
             err,
-            parse_outputs(outputs.read_text()) if outputs.exists() else {},
+            key_values(outputs.read_text()) if outputs.exists() else {},
             summary.read_text() if summary.exists() else "",
         )
 
@@ -204,20 +205,6 @@ class World:
 
 
 NOTHING: dict[str, list[str]] = {"instances": [], "runners": [], "parameters": []}
-
-
-def parse_outputs(text: str) -> dict[str, str]:
-    """GITHUB_OUTPUT's grammar: KEY=VALUE, or KEY<<DELIMITER and lines."""
-    found: dict[str, str] = {}
-    lines = iter(text.splitlines())
-    for line in lines:
-        if "<<" in line and ("=" not in line or line.index("<<") < line.index("=")):
-            key, _, delimiter = line.partition("<<")
-            found[key] = "\n".join(iter(lambda: next(lines), delimiter))
-        else:
-            key, _, value = line.partition("=")
-            found[key] = value
-    return found
 
 
 @pytest.fixture(autouse=True)

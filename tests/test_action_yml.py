@@ -22,6 +22,7 @@ import yaml
 
 from scaler.inputs import INPUTS, MODES, PREFIX
 from scripts import lint
+from tests.runner_files import key_values
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ["action.yml", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(".github/workflows/*.yml")))]
@@ -267,17 +268,8 @@ def run_step(step: Mapping[str, Any], cwd: Path, env: Mapping[str, str]) -> subp
 
 
 def outputs(file: Path) -> dict[str, str]:
-    """Read a GITHUB_OUTPUT file: `name=value`, or `name<<DELIMITER`, lines, `DELIMITER`."""
-    found: dict[str, str] = {}
-    lines = iter(file.read_text().splitlines() if file.exists() else [])
-    for line in lines:
-        if heredoc := re.match(r"([^=]+?)<<(.+)", line):
-            name, delimiter = heredoc.groups()
-            found[name] = "\n".join(iter(lines.__next__, delimiter))
-        else:
-            name, _, value = line.partition("=")
-            found[name] = value
-    return found
+    """What a step has written into its GITHUB_OUTPUT file."""
+    return key_values(file.read_text()) if file.exists() else {}
 
 
 @pytest.fixture

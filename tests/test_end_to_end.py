@@ -362,9 +362,9 @@ def test_a_watch_with_a_job_waiting_for_a_full_pool_is_not_quiet(world: World) -
 
 
 def test_a_watch_ends_early_when_quiet(world: World) -> None:
-    ran = world.scaler("auto", "--for", "50m", "--every", "1s", "--linger", "1s")
+    ran = world.scaler("auto", "--for", "50m", "--every", "1s", "--linger", "5s")
     assert ran.code == 0
-    assert ran.out.count("0 queued") == 2
+    assert 2 <= ran.out.count("0 queued") <= 6
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

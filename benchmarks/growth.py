@@ -36,6 +36,7 @@ from scaler.model import (
     Unseen,
     View,
 )
+from scaler.page import markdown
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 PREFIX = "main-1a2b3c-"
@@ -132,7 +133,7 @@ def parts(config: Config, snapshot: Snapshot) -> Mapping[str, Callable[[], Any]]
     return {
         "decide": lambda: decide(config, snapshot, proven),
         "log": lambda: (report.lines(tick), report.headline(tick), report.alerts(tick)),
-        "summary": lambda: report.markdown(tick, config),
+        "summary": lambda: markdown(tick, config),
         "json": lambda: report.as_json(tick),
         "outputs": lambda: report.outputs(tick, tick.outcomes, config),
     }

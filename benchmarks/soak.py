@@ -18,6 +18,7 @@ from statistics import quantiles
 from benchmarks.weather import Weather
 from scaler import report
 from scaler.model import Tick
+from scaler.page import markdown
 from simulation.play import Play
 from simulation.world import CONFIG, Simulation
 
@@ -81,7 +82,7 @@ class Soak:
         parameters = self.sim.aws.ssm.parameters.values()
         told = [
             *report.lines(tick),
-            report.markdown(tick, self.sim.config),
+            markdown(tick, self.sim.config),
             report.as_json(tick),
             *(f"{held.name} {held.description}" for held in parameters),
             *(held.value for held in parameters if held.type == "String"),

@@ -16,9 +16,11 @@ from scaler.config import Config, ConfigError, Pool, RegisterAt, load
 from scaler.exits import Exit, exit_code
 from scaler.inputs import Answered, Command, InputError, Inputs, parse
 from scaler.model import ApiError, Denied, Down, Launch, Outcome, Result, Scope, Tick, Up
+from scaler.page import markdown
 from scaler.problem import Problem
 from scaler.publish import Publisher
 from scaler.reconcile import RealClock, Reconciler, wait_online
+from scaler.status import status
 from scaler.text import quoted
 
 STOPPED = "what was begun was finished, nothing new was begun; the next tick goes on"
@@ -196,10 +198,10 @@ class _Session:
     def run(self, inputs: Inputs, asked: Sequence[Up | Down]) -> int:
         """One command, to its exit code."""
         if inputs.command is Command.STATUS:
-            tick = self._reconciler.plan()
-            self._publisher.say(report.status(tick, self._config))
-            return self._finish(inputs, exit_code(tick))
-        if inputs.command is Command.PLAN:
+            self._last = self._reconciler.plan()
+            self._publisher.say(status(self._last, self._config))
+            self._publisher.summary(markdown(self._last, self._config))
+        elif inputs.command is Command.PLAN:
             self._tell(self._reconciler.plan())
         elif asked:
             self._tell(self._reconciler.by_hand(asked))
@@ -209,17 +211,17 @@ class _Session:
             longest = max((pool.idle_timeout for pool in self._config.pools), default=timedelta())
             linger = inputs.linger if inputs.linger is not None else longest + 2 * inputs.every
             self._reconciler.watch(inputs.run_for, inputs.every, linger, self._tell)
-        assert self._last is not None  # noqa: S101 - every branch told one
+        assert self._last is not None  # noqa: S101 - every branch set it
         code = exit_code(self._last)
         if inputs.wait and code in (Exit.OK, Exit.CAPPED):
             code = self._wait(code)
-        return self._finish(inputs, code)
+        return self._finish(inputs, self._last, code)
 
     def _tell(self, tick: Tick) -> None:
         self._last = tick
         self._outcomes += [outcome for outcome in tick.outcomes if outcome.instance_id]
         self._publisher.say([report.headline(tick), *(f"  {line}" for line in report.lines(tick))])
-        self._publisher.summary(report.markdown(tick, self._config))
+        self._publisher.summary(markdown(tick, self._config))
 
     def _wait(self, code: Exit) -> Exit:
         outcomes = [o for o in self._outcomes if o.result is Result.DONE and isinstance(o.command, Launch)]
@@ -231,18 +233,17 @@ class _Session:
             self._publisher.say([f"runner {name} in {scope}: {state}"])
         return Exit.DEGRADED if missing else code
 
-    def _finish(self, inputs: Inputs, code: Exit) -> int:
-        if self._last is None:
-            return code
-        self._publisher.annotate(report.alerts(self._last))
-        outputs = report.outputs(self._last, self._outcomes, self._config)
+    def _finish(self, inputs: Inputs, last: Tick, code: Exit) -> int:
+        if inputs.command is not Command.STATUS:  # which has said it all
+            self._publisher.annotate(report.alerts(last))
+        outputs = report.outputs(last, self._outcomes, self._config)
         self._publisher.outputs(outputs)
         if inputs.command in (Command.UP, Command.DOWN):
             self._publisher.say([f"{name}: {outputs[name]}" for name in ("instance-ids", "runner-names", "labels")])
         if inputs.json == "-":
-            print(report.as_json(self._last))
+            print(report.as_json(last))
         elif inputs.json:
-            Path(inputs.json).write_text(report.as_json(self._last) + "\n", encoding="utf-8")
+            Path(inputs.json).write_text(report.as_json(last) + "\n", encoding="utf-8")
         return code
 
 

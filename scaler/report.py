@@ -1,22 +1,19 @@
-"""What a tick says to people and to programs: log lines, the job summary, JSON, the action's outputs. Pure."""
+"""What a tick says to people and to programs: log lines, annotations, JSON, the action's outputs. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from scaler.config import Config
 from scaler.durations import passed
-from scaler.exits import exit_code
-from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Verdict
+from scaler.exits import Exit, exit_code
+from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Unseen, Verdict
 from scaler.text import safe
-
-ROWS = 500
-"""A table of the summary is cut there, with a count: GitHub drops a summary over 1 MiB whole. Log and JSON have all."""
 
 URGENCY = (
     Reason.NO_POOL,
@@ -34,6 +31,10 @@ URGENCY = (
 """Verdicts that somebody may have to act on come first."""
 UNSERVED = frozenset({Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN})
 NOT_OURS = frozenset({Reason.HOSTED})
+ALERTS = 5
+"""Annotations of a tick, at most. GitHub shows ten of a step's warnings and ten of its errors; nobody reads ten."""
+NAMED = 3
+"""A sentence names no more of many things; the rest is a count."""
 WAITING = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING, *URGENCY})
 
 
@@ -45,9 +46,9 @@ def age_of(now: datetime, since: datetime | None) -> str:
 def headline(tick: Tick) -> str:
     """One line: what waits, what runs, what this tick did."""
     jobs = Counter(v.reason for v in tick.plan.verdicts if v.subject is Subject.JOB)
-    instances = Counter(v.reason for v in tick.plan.verdicts if v.subject is Subject.INSTANCE)
+    instances = sum(v.subject is Subject.INSTANCE for v in tick.plan.verdicts)
     queued = sum(count for reason, count in jobs.items() if reason in WAITING)
-    parts = [f"{queued} queued", f"{jobs[Reason.RUNNING]} running", f"{sum(instances.values())} instances"]
+    parts = [f"{queued} queued", f"{jobs[Reason.RUNNING]} running", counted(instances, "instance")]
     launches = [o for o in tick.outcomes if isinstance(o.command, Launch) and o.instance_id]
     ended = [o for o in tick.outcomes if isinstance(o.command, Terminate) and o.result is Result.DONE]
     if tick.outcomes:
@@ -57,10 +58,77 @@ def headline(tick: Tick) -> str:
     return ", ".join(parts)
 
 
+def state(tick: Tick) -> str:
+    """One or two words for the whole of it, the most urgent first: as the exit code has it."""
+    match exit_code(tick):
+        case Exit.CREDENTIALS:
+            return "Denied"
+        case Exit.INPUT:
+            return "Refused"
+        case Exit.DEGRADED:
+            return "Degraded"
+        case Exit.CAPPED:
+            stopped = any(v.reason is Reason.BREAKER_OPEN for v in tick.plan.verdicts)
+            return "Breaker open" if stopped else "At a cap"
+    busy = any(v.subject is Subject.INSTANCE or v.reason in (*WAITING, Reason.RUNNING) for v in tick.plan.verdicts)
+    return "Busy" if busy else "Quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why jobs wait that nothing is coming for: one reason, one sentence, and the jobs, the oldest first."""
+
+    reason: Reason
+    sentence: str
+    jobs: tuple[Verdict, ...]
+
+
+def causes(tick: Tick) -> list[Cause]:
+    """Of all jobs that wait and that no runner, booting instance or launch is for; the most urgent reason first."""
+    found: dict[tuple[Reason, str], list[Verdict]] = defaultdict(list)
+    for verdict in by_urgency(tick.plan.verdicts):
+        if verdict.subject is Subject.JOB and verdict.reason in URGENCY:
+            found[verdict.reason, verdict.sentence].append(verdict)
+    now = tick.snapshot.now
+    return [
+        Cause(reason, sentence, tuple(sorted(jobs, key=lambda job: job.since or now)))
+        for (reason, sentence), jobs in found.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """Why something could not be seen, and what."""
+
+    why: str
+    remedy: str
+    views: tuple[Unseen, ...]
+
+    @property
+    def what(self) -> str:
+        """The views, cut with a count: `queue acme/api, queue acme/web and 998 more`."""
+        named = [f"{each.view.value} {each.scope}".strip() for each in self.views[:NAMED]]
+        more = len(self.views) - NAMED
+        return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def blind(tick: Tick) -> list[Blind]:
+    """What could not be seen, one for each why; what was denied first."""
+    found: dict[tuple[str, str], list[Unseen]] = defaultdict(list)
+    for each in sorted((*tick.snapshot.unseen, *tick.unseen), key=lambda each: not each.denied):
+        found[each.why, each.remedy].append(each)
+    return [Blind(why, remedy, tuple(views)) for (why, remedy), views in found.items()]
+
+
+def counted(number: int, word: str) -> str:
+    """`1 instance`, `2 instances`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def lines(tick: Tick) -> list[str]:
     """The log: what could not be seen, every verdict, every command with its outcome."""
     found = [f"not seen: {each.view.value} {each.scope}: {safe(each.why)}" for each in _unseen(tick)]
-    for verdict in _by_urgency(tick.plan.verdicts):
+    for verdict in by_urgency(tick.plan.verdicts):
         where = " ".join(filter(None, (verdict.scope, f"[{verdict.pool}]" if verdict.pool else "")))
         age = age_of(tick.snapshot.now, verdict.since)
         what = f"{verdict.subject.value} {safe(verdict.name or verdict.id)}"
@@ -70,15 +138,16 @@ def lines(tick: Tick) -> list[str]:
     outcomes = {id(outcome.command): outcome for outcome in tick.outcomes}
     for command in tick.plan.commands:
         outcome = outcomes.get(id(command))
-        found.append(f"{_verb(command)}: {safe(command.sentence)}{_came_to(outcome)}")
+        found.append(f"{verb(command)}: {safe(command.sentence)}{came_to(outcome)}")
     return found
 
 
-def _unseen(tick: Tick) -> Sequence[Any]:
+def _unseen(tick: Tick) -> Sequence[Unseen]:
     return (*tick.snapshot.unseen, *tick.unseen)
 
 
-def _verb(command: Command) -> str:
+def verb(command: Command) -> str:
+    """A command in two or three words: `launch amd64/3 for acme/api`."""
     target = getattr(command, "instance_id", "") or getattr(command, "runner_name", "") or getattr(command, "name", "")
     if isinstance(command, Launch):
         target = f"{command.pool}/{command.slot} for {command.scope}"
@@ -86,130 +155,18 @@ def _verb(command: Command) -> str:
     return f"{type(command).__name__.lower()} {target}{key}"
 
 
-def _came_to(outcome: Outcome | None) -> str:
+def came_to(outcome: Outcome | None) -> str:
+    """What came of a command: ` -> done (i-0abc)`; empty for a mere plan."""
     if outcome is None:
         return ""
     told = "; ".join(filter(None, (outcome.instance_id, safe(outcome.detail))))
     return f" -> {outcome.result.value}{f' ({told})' if told else ''}"
 
 
-def _by_urgency(verdicts: Iterable[Verdict]) -> list[Verdict]:
+def by_urgency(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Jobs before the rest, and of them first what somebody may have to act on."""
     rank = {reason: number for number, reason in enumerate(URGENCY)}
     return sorted(verdicts, key=lambda v: (v.subject.value != "job", rank.get(v.reason, len(rank))))
-
-
-def status(tick: Tick, config: Config) -> list[str]:
-    """What runs now: a line per pool, its instances below it, then the jobs that wait or run."""
-    found = [headline(tick)]
-    for pool in config.pools:
-        mine = [v for v in tick.plan.verdicts if v.subject is Subject.INSTANCE and v.pool == pool.name]
-        states = Counter(v.reason.value for v in mine)
-        said = ", ".join(f"{count} {state}" for state, count in states.items()) or "nothing runs"
-        found.append(f"pool {pool.name}: {len(mine)} of {pool.max} ({said})")
-        found += [
-            f"  {v.id} {v.name or '(no runner)'} {v.scope} {age_of(tick.snapshot.now, v.since)} {v.reason.value}: {v.sentence}"
-            for v in mine
-        ]
-    for verdict in _by_urgency(tick.plan.verdicts):
-        if verdict.subject is Subject.JOB and verdict.reason not in NOT_OURS:
-            age = age_of(tick.snapshot.now, verdict.since)
-            found.append(
-                f"job {safe(verdict.name)} in {verdict.scope} {age} {verdict.reason.value}: {verdict.sentence}"
-            )
-    found += [f"not seen: {each.view.value} {each.scope}: {safe(each.why)}" for each in _unseen(tick)]
-    return found
-
-
-# --- the job summary -----------------------------------------------------------------------------
-
-
-def markdown(tick: Tick, config: Config) -> str:
-    """The job summary: a line of state, what could not be seen, a table per repository and per pool, what was done."""
-    parts = [
-        f"### runner-scaler: fleet {config.fleet}",
-        f"**{headline(tick)}** · {tick.snapshot.now:%Y-%m-%d %H:%M:%S} UTC",
-    ]
-    parts += [f"> **Not seen**: {each.view.value} {_cell(each.scope)}: {_cell(each.why)}" for each in _unseen(tick)]
-    parts += _job_tables(tick)
-    parts += _pool_tables(tick, config)
-    parts += _rest_table(tick)
-    parts += _command_table(tick)
-    return "\n\n".join(parts) + "\n"
-
-
-def _job_tables(tick: Tick) -> list[str]:
-    by_repository: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in _by_urgency(tick.plan.verdicts):
-        if verdict.subject is Subject.JOB and verdict.reason not in NOT_OURS:
-            by_repository[verdict.scope].append(verdict)
-    rows = {
-        repository: [
-            (
-                f"[{_cell(v.name)}]({v.url})" if v.url.startswith("https://") else _cell(v.name),
-                v.pool,
-                age_of(tick.snapshot.now, v.since),
-                f"**{v.reason.value}**: {_cell(v.sentence)}",
-            )
-            for v in verdicts
-        ]
-        for repository, verdicts in by_repository.items()
-    }
-    return [
-        f"#### {_cell(repository)}\n\n" + _table(("Job", "Pool", "Age", "Verdict"), found)
-        for repository, found in rows.items()
-    ]
-
-
-def _pool_tables(tick: Tick, config: Config) -> list[str]:
-    by_pool: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in tick.plan.verdicts:
-        if verdict.subject is Subject.INSTANCE:
-            by_pool[verdict.pool].append(verdict)
-    tables = []
-    for name, verdicts in by_pool.items():
-        pool = config.pool(name)
-        title = f"#### Pool {_cell(name or '(unknown)')}: {len(verdicts)} of {pool.max if pool else '?'}"
-        found = [
-            (v.id, _cell(v.scope), age_of(tick.snapshot.now, v.since), f"**{v.reason.value}**: {_cell(v.sentence)}")
-            for v in verdicts
-        ]
-        tables.append(f"{title}\n\n" + _table(("Instance", "Scope", "Age", "Verdict"), found))
-    return tables
-
-
-def _rest_table(tick: Tick) -> list[str]:
-    rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE)]
-    if not rest:
-        return []
-    found = [(v.subject.value, _cell(v.name), f"**{v.reason.value}**: {_cell(v.sentence)}") for v in rest]
-    return ["#### Also\n\n" + _table(("What", "Name", "Verdict"), found)]
-
-
-def _command_table(tick: Tick) -> list[str]:
-    if not tick.plan.commands:
-        return ["Nothing to do."]
-    outcomes = {id(outcome.command): outcome for outcome in tick.outcomes}
-    found = [
-        (_cell(_verb(c)), _cell(c.sentence), _cell(_came_to(outcomes.get(id(c))).removeprefix(" -> ") or "planned"))
-        for c in tick.plan.commands
-    ]
-    return ["#### Commands\n\n" + _table(("Command", "Why", "Outcome"), found)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    text = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    text += ["| " + " | ".join(row) + " |" for row in rows[:ROWS]]
-    if len(rows) > ROWS:
-        text.append(f"\n… and {len(rows) - ROWS} more")
-    return "\n".join(text)
-
-
-def _cell(text: str) -> str:
-    """Text from outside inside a table cell: no markup, no new line, no new column."""
-    escaped = safe(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "\\`*_[]|#":
-        escaped = escaped.replace(mark, f"\\{mark}")
-    return escaped
 
 
 # --- for programs --------------------------------------------------------------------------------
@@ -258,25 +215,42 @@ def outputs(last: Tick, done: Sequence[Outcome], config: Config) -> dict[str, st
         "queued": str(queued),
         "launched": str(len(launched)),
         "terminated": str(len(ended)),
-        "plan": json.dumps([_verb(command) for command in last.plan.commands]),
+        "plan": json.dumps([verb(command) for command in last.plan.commands]),
     }
 
 
 def alerts(tick: Tick) -> list[tuple[str, str]]:
-    """What needs a person, as (level, text), at most a handful: refusals, what was unseen, jobs nobody serves."""
-    found: dict[str, str] = {}
-    for each in _unseen(tick):
-        found[f"{each.why}{chr(10) + each.remedy if each.remedy else ''}"] = "error" if each.denied else "warning"
+    """
+    What needs a person, as (level, text), at most a handful and one for each cause, errors first.
+
+    What was denied or refused, what was not seen, jobs that nobody serves. A remedy follows below the sentence.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    levels: dict[str, str] = {}
+
+    def tell(level: str, cause: str, of: str) -> None:
+        found[cause].append(of)
+        levels[cause] = level
+
+    for each in blind(tick):
+        denied = any(view.denied for view in each.views)
+        tell("error" if denied else "warning", _with(each.why, each.remedy), f"not seen: {each.what}")
     for outcome in tick.outcomes:
         if outcome.result in (Result.DENIED, Result.REFUSED, Result.FAILED, Result.NO_CAPACITY):
-            text = f"{_verb(outcome.command)}: {outcome.detail}{chr(10) + outcome.remedy if outcome.remedy else ''}"
-            found[text] = "error" if outcome.result in (Result.DENIED, Result.REFUSED) else "warning"
-    unserved: dict[str, list[str]] = defaultdict(list)
-    for verdict in tick.plan.verdicts:
+            level = "error" if outcome.result in (Result.DENIED, Result.REFUSED) else "warning"
+            tell(level, _with(outcome.detail, outcome.remedy), verb(outcome.command))
+    for verdict in by_urgency(tick.plan.verdicts):
         undated = verdict.subject is Subject.JOB and verdict.since is None and verdict.reason in WAITING
         if undated or verdict.reason in UNSERVED:
-            unserved[safe(verdict.sentence)].append(f'"{safe(verdict.name)}" in {verdict.scope}')
-    for sentence, jobs in unserved.items():
-        found[f"{jobs[0]}{f' and {len(jobs) - 1} more' if len(jobs) > 1 else ''}: {sentence}"] = "warning"
-    ranked = sorted(found.items(), key=lambda item: item[1] != "error")
-    return [(level, text) for text, level in ranked[:8]]
+            tell("warning", safe(verdict.sentence), f'"{safe(verdict.name)}" in {verdict.scope}')
+    ranked = sorted(found, key=lambda cause: levels[cause] != "error")
+    return [(levels[cause], _alert(found[cause], cause)) for cause in ranked[:ALERTS]]
+
+
+def _alert(of: Sequence[str], cause: str) -> str:
+    more = f" and {len(of) - 1} more" if len(of) > 1 else ""
+    return f"{of[0]}{more}: {cause}"
+
+
+def _with(cause: str, remedy: str) -> str:
+    return f"{cause}\n{remedy}" if remedy else cause

@@ -324,8 +324,23 @@ def test_status_tells_pools_instances_and_jobs(world: World) -> None:
     assert ran.code == 0
     assert "pool amd64: 1 of 5 (1 booting)" in ran.out
     assert "pool arm64: 0 of 5 (nothing runs)" in ran.out
-    assert instance.id in ran.out
-    assert "job build in acme/api" in ran.out
+    assert f"{instance.id}  booting: " in ran.out
+    assert "acme/api  build  booting runner: " in ran.out
+
+
+def test_status_as_json_is_the_whole_document(world: World) -> None:
+    world.push("build")
+    ran = world.scaler("status", "--json")
+    assert ran.verdicts("job") == {"build": "launching"}
+    assert world.left() == NOTHING
+
+
+def test_status_writes_the_page_in_actions(world: World) -> None:
+    world.in_actions = True
+    world.push("build")
+    ran = world.scaler("status")
+    assert "**Busy**: 1 queued" in ran.summary
+    assert ran.outputs["queued"] == "1"
 
 
 def test_the_summary_and_the_outputs_are_written_in_actions(world: World) -> None:
@@ -336,7 +351,7 @@ def test_the_summary_and_the_outputs_are_written_in_actions(world: World) -> Non
     assert ran.outputs["instance-ids"] == f'["{instance.id}"]'
     assert ran.outputs["labels"] == '["self-hosted", "linux", "x64", "acme"]'
     assert (ran.outputs["queued"], ran.outputs["launched"], ran.outputs["terminated"]) == ("1", "1", "0")
-    assert "#### acme/web" in ran.summary
+    assert "<summary>acme/web: 1 queued" in ran.summary
     assert "build \\| &lt;b&gt;" in ran.summary
     assert "**launching**" in ran.summary
 

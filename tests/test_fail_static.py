@@ -17,7 +17,8 @@ import pytest
 
 from scaler.exits import Exit, exit_code
 from scaler.model import Tick, Unavailable
-from scaler.report import as_json, markdown
+from scaler.page import markdown
+from scaler.report import as_json
 from scaler.sandbox.aws.settings import Consistency
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec
@@ -43,7 +44,7 @@ def judged(world: Leftovers, tap: Tap | None = None) -> tuple[Tick, dict[str, se
 def says(world: Leftovers, tick: Tick, view: str, scope: str) -> bool:
     """Whether the summary and the document name what could not be seen."""
     escaped = scope.replace("_", "\\_")
-    in_summary = f"**Not seen**: {view} {escaped}" in markdown(tick, world.sim.config)
+    in_summary = f"**Not seen**: {view} {escaped}".rstrip() in markdown(tick, world.sim.config)
     return in_summary and f'"view": "{view}"' in as_json(tick)
 
 

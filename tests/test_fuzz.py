@@ -25,7 +25,9 @@ from scaler.exits import Exit, exit_code
 from scaler.inputs import INPUTS, Answered, InputError, Inputs, parse
 from scaler.memory import StateError, decode, encode
 from scaler.model import Breaker, Link, Memory, Tick, Unavailable, View
+from scaler.page import markdown
 from scaler.sandbox.github.http import Request, Response
+from scaler.status import status
 from simulation.wire import Tap
 from tests.configs import BASE, read
 from tests.leftovers import Leftovers, leftovers
@@ -190,8 +192,8 @@ def told(tick: Tick, scaled: Config) -> None:
     assert exit_code(tick) in set(Exit)
     assert all(line.isprintable() for line in report.lines(tick))
     json.loads(report.as_json(tick))
-    report.markdown(tick, scaled).encode("utf-8", "surrogatepass")
-    assert report.status(tick, scaled)
+    markdown(tick, scaled).encode("utf-8", "surrogatepass")
+    assert status(tick, scaled)
     assert report.alerts(tick) is not None
 
 

@@ -1,7 +1,8 @@
-"""What people read: the log, the summary, the annotations, the exit code."""
+"""What people read: the log, the status, the annotations, the exit code. The job summary has its own: test_page."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from scaler.config import Config
 from scaler.decide import decide
 from scaler.exits import Exit, exit_code
 from scaler.model import Memory, Outcome, Result, Snapshot, Tick, Unseen, Up, View
-from scaler.report import ROWS, age_of, alerts, headline, lines, markdown, status
-from tests.worlds import API, NOW, WEB, booting, config, idle, job, jobs, pool, span, unseen, working, world
+from scaler.report import ALERTS, age_of, alerts, headline, lines
+from scaler.status import ROWS, status
+from tests.worlds import API, NOW, WEB, booting, config, ghost, job, jobs, span, unseen, working, world
 
 CONFIG = config()
 
@@ -23,59 +25,9 @@ def tick(snapshot: Snapshot, *, result: Result | None = None, config: Config = C
     return Tick(snapshot, plan, outcomes)
 
 
-SUMMARY = """\
-### runner-scaler: fleet main
-
-**2 queued, 1 running, 1 instances** · 2026-11-23 09:00:00 UTC
-
-#### acme/api
-
-| Job | Pool | Age | Verdict |
-| --- | --- | --- | --- |
-| job-2 |  | 12m00s | **no pool**: no pool carries all of \\[gpu, self-hosted\\]; nearest: pool amd64, which lacks "gpu" |
-| job-900 |  | 1m00s | **running**: runs on main-1a2b3c-i-1 |
-
-#### acme/web
-
-| Job | Pool | Age | Verdict |
-| --- | --- | --- | --- |
-| job-1 | amd64 | 0m40s | **launching**: launching into slot 1 of pool amd64 |
-
-#### Pool amd64: 1 of 4
-
-| Instance | Scope | Age | Verdict |
-| --- | --- | --- | --- |
-| i-1 | acme/api | 20m00s | **busy**: runs "job-900" of acme/api |
-
-#### Commands
-
-| Command | Why | Outcome |
-| --- | --- | --- |
-| launch amd64/1 for acme/web | job "job-1" of acme/web is queued and no runner is free for it | planned |
-"""
-
-
-def test_the_summary_of_a_plan_is_a_table_per_repository_and_pool() -> None:
-    planned = tick(world(job(1, repository=WEB, age="40s"), job(2, labels="self-hosted gpu", age="12m"), working()))
-    assert markdown(planned, CONFIG) == SUMMARY
-
-
-def test_names_from_outside_cannot_mark_up_the_summary() -> None:
-    text = markdown(tick(world(job(name="a|b\n| <img src=x> `x` ::error::"))), CONFIG)
-    assert "a\\|b\\\\n\\| &lt;img src=x&gt; \\`x\\`" in text
-    assert "::error" not in text
-
-
 def test_names_from_outside_cannot_give_commands_to_the_log() -> None:
     told = "\n".join(lines(tick(world(job(name="x\n::set-output name=a::b")))))
     assert not [line for line in told.splitlines() if line.strip().startswith("::")]
-
-
-def test_a_long_table_is_cut_with_a_count() -> None:
-    big = config(pool(max=1000), max_runners=1000)
-    text = markdown(tick(world(jobs(2000)), config=big), big)
-    assert f"… and {2000 - ROWS} more" in text
-    assert len(text) < 500_000
 
 
 def test_what_waits_comes_first_in_the_log() -> None:
@@ -85,16 +37,64 @@ def test_what_waits_comes_first_in_the_log() -> None:
 
 def test_the_headline_counts_what_waits_runs_and_was_done() -> None:
     done = tick(world(job(2), working()), result=Result.DONE, instance_id="i-2")
-    assert headline(done) == "1 queued, 1 running, 1 instances, 1 launched, 0 ended"
+    assert headline(done) == "1 queued, 1 running, 1 instance, 1 launched, 0 ended"
 
 
 def test_the_headline_says_that_something_was_not_seen() -> None:
     assert headline(tick(world(unseen(View.RUNNERS, API)))).endswith("1 not seen")
 
 
-def test_status_counts_per_pool() -> None:
-    told = status(tick(world(working(), idle("i-2", since="1m", slot=1), booting("i-3", slot=2))), CONFIG)
-    assert "pool amd64: 3 of 4 (1 busy, 1 idle, 1 booting)" in told
+STATUS = """\
+fleet main: busy: 2 queued, 1 running, 2 instances · 2026-11-23 09:00:00 UTC
+why jobs wait:
+  12m00s  acme/api  job-2  no pool: no pool carries all of [gpu, self-hosted]; nearest: pool amd64, which lacks "gpu"
+   0m40s  acme/web  job-1  launching: launching into slot 2 of pool amd64
+jobs that run:
+  1m00s  acme/api  job-900  running: runs on main-1a2b3c-i-1
+pool amd64: 2 of 4 (1 busy, 1 booting)
+  20m00s  acme/api  i-1  busy: runs "job-900" of acme/api
+   1m00s  acme/api  i-2  booting: launched 1m00s ago, no runner online yet
+pool arm64: 0 of 4 (nothing runs)
+left behind:
+    acme/api  main-1a2b3c-i-9  ghost: offline, and its instance is gone; deregistered if that is still so in 5m
+how to stop:
+  end an instance: down -i INSTANCE_ID (with --force even if it runs a job)
+  keep an instance: tag it runner-scaler:hold
+  launch no more: max: 0 in its pool
+  stop all: disable the workflow; instances end themselves"""
+
+
+def test_status_answers_why_jobs_wait_what_runs_and_how_to_stop() -> None:
+    seen = (job(1, repository=WEB, age="40s"), job(2, labels="self-hosted gpu", age="12m"), working())
+    told = status(tick(world(*seen, booting("i-2", slot=1), ghost())), CONFIG)
+    assert "\n".join(told) == STATUS
+
+
+def test_status_says_first_what_was_not_seen_with_the_lines_to_paste() -> None:
+    blind = Unseen(View.QUEUE, API, "GitHub: 403", denied=True, remedy="Give it\nActions: read.")
+    told = status(tick(replace(world(), unseen=(blind,))), CONFIG)
+    assert told[:4] == [
+        "fleet main: denied: 0 queued, 0 running, 0 instances, 1 not seen · 2026-11-23 09:00:00 UTC",
+        "not seen: queue acme/api: GitHub: 403",
+        "  Give it",
+        "  Actions: read.",
+    ]
+
+
+def test_status_cuts_a_long_list_with_a_count() -> None:
+    told = status(tick(world(jobs(ROWS + 7))), CONFIG)
+    assert "  … and 7 more (all: --json)" in told
+
+
+def test_a_handful_of_annotations_the_errors_first() -> None:
+    lone = [job(n, labels=f"self-hosted gpu{n}") for n in range(9)]
+    found = alerts(tick(world(*lone, unseen(View.RUNNERS, WEB, denied=True))))
+    assert [level for level, _ in found] == ["error"] + ["warning"] * (ALERTS - 1)
+
+
+def test_a_refusal_of_many_commands_is_one_annotation() -> None:
+    denied = tick(world(jobs(3)), result=Result.DENIED, detail="AWS: denied", remedy="Allow it.")
+    assert alerts(denied) == [("error", "launch amd64/0 for acme/api and 2 more: AWS: denied\nAllow it.")]
 
 
 def test_jobs_that_nobody_serves_are_annotated_once_per_cause() -> None:

@@ -233,7 +233,9 @@ def _tell(played: Played, options: Options) -> None:
 
 
 def readable(markdown: str) -> str:
-    """The job summary for a terminal: tables in columns, without marks."""
+    """The job summary for a terminal: tables in columns, without marks and charts."""
+    markdown = re.sub(r"(?ms)^```mermaid$.*?^```$\n", "", markdown)
+    markdown = re.sub(r"(?m)^</details>$\n\n|</?(details|summary)>", "", markdown)
     found: list[str] = []
     table: list[list[str]] = []
     for line in [*markdown.splitlines(), ""]:
@@ -251,5 +253,5 @@ def readable(markdown: str) -> str:
 
 def _plain(text: str) -> str:
     linked = re.sub(r"(?<!\\)\[([^\]]*)\]\([^)]*\)", r"\1", text.strip().replace("**", ""))
-    bare = re.sub(r"\\([\\`*_\[\]|#])", r"\1", linked)
+    bare = re.sub(r"\\([\\`*_\[\]|#~$.:])", r"\1", linked)
     return bare.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

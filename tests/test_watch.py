@@ -94,7 +94,7 @@ def test_a_watch_that_outlives_its_session_assumes_the_role_again(
     world.box.aws.issuer.lifetime = 3
     ran = world.scaler("auto", "--for", "5s", "--every", "1s", "--linger", "1m")
     assert ran.code == 0, ran.said
-    assert ran.out.count("0 queued") >= 5
+    assert ran.out.count("0 queued") > 1
     assert {call.error for call in world.box.aws_server.calls} == {"", "ParameterNotFound"}  # the state's, at first
     assert len(world.box.oidc.requests) == len(world.box.journal.of("role.assumed")) > 1
 

@@ -65,6 +65,11 @@ bench: dev ## One tick over up to 500 repositories: ours, others' ways and the b
 bench-launching: dev ## A hundred runners with their secrets: ours, the bound of the buckets, the original's way (2 minutes)
 	@$(DEV)/python -m benchmarks.launching $(ARGS)
 
+.PHONY: bench-start
+bench-start: dev ## From the action's first step to its first request: ours, venv and pip, a JavaScript action (5 minutes)
+	@scripts/system-packages.sh node npm
+	@$(DEV)/python -m benchmarks.starting $(ARGS)
+
 .PHONY: search
 search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--help" for more)
 	@$(DEV)/python -m search $(ARGS)

@@ -22,6 +22,7 @@ from scaler.publish import Publisher
 from scaler.reconcile import RealClock, Reconciler, wait_online
 from scaler.status import status
 from scaler.text import quoted
+from scaler.trend import Trend, then
 
 STOPPED = "what was begun was finished, nothing new was begun; the next tick goes on"
 
@@ -193,6 +194,7 @@ class _Session:
         actor = Actor(config, self._github, cloud, mask=publisher.mask, clock=clock)
         self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
         self._last: Tick | None = None
+        self._trend: Trend | None = None
         self._outcomes: list[Outcome] = []
 
     def run(self, inputs: Inputs, asked: Sequence[Up | Down]) -> int:
@@ -219,9 +221,10 @@ class _Session:
 
     def _tell(self, tick: Tick) -> None:
         self._last = tick
+        self._trend = then(self._trend, tick)
         self._outcomes += [outcome for outcome in tick.outcomes if outcome.instance_id]
         self._publisher.say([report.headline(tick), *(f"  {line}" for line in report.lines(tick))])
-        self._publisher.summary(markdown(tick, self._config))
+        self._publisher.summary(markdown(tick, self._config, self._trend))
 
     def _wait(self, code: Exit) -> Exit:
         outcomes = [o for o in self._outcomes if o.result is Result.DONE and isinstance(o.command, Launch)]

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from scaler.chart import chart
 from scaler.config import Config
 from scaler.markup import code, folded, link, plain, table
 from scaler.model import Outcome, Reason, Result, Subject, Tick, Verdict
@@ -29,6 +30,7 @@ from scaler.report import (
     state,
     verb,
 )
+from scaler.trend import Trend, first
 
 OPEN_ROWS = 20
 """Rows of a list that nobody has to unfold."""
@@ -46,14 +48,16 @@ HOW_TO_STOP = (
 Row = tuple[str, ...]
 
 
-def markdown(tick: Tick, config: Config) -> str:
-    """The page of one tick."""
+def markdown(tick: Tick, config: Config, trend: Trend | None = None) -> str:
+    """The page of one tick, with the trend of its watch."""
+    trend = trend or first(tick)
     parts = [
         f"### runner-scaler: fleet {config.fleet}",
         f"**{state(tick)}**: {headline(tick)} · {tick.snapshot.now:%Y-%m-%d %H:%M:%S} UTC",
         *_not_seen(tick),
         *_failed(tick),
         *_waits(tick),
+        *([chart(trend)] if len(trend.points) > 1 else []),
         *_repositories(tick),
         *_pools(tick, config),
         *_rest(tick),
@@ -96,15 +100,16 @@ def _waits(tick: Tick) -> list[str]:
         return []
     rows = [(*_jobs_of(cause, tick.snapshot.now), _why(cause.reason, cause.sentence)) for cause in found]
     total = sum(len(cause.jobs) for cause in found)
-    return [
-        f"#### {counted(total, 'job')} nothing is coming for\n\n" + _cut(("Jobs", "Oldest", "Why"), rows, OPEN_ROWS)
-    ]
+    return [f"#### {counted(total, 'job')} not being served\n\n" + _cut(("Jobs", "Oldest", "Why"), rows, OPEN_ROWS)]
 
 
 def _jobs_of(cause: Cause, now: datetime) -> tuple[str, str]:
-    named = ", ".join(f"{link(job.name, job.url)} in {plain(job.scope)}" for job in cause.jobs[:LINKS])
+    named: dict[str, list[str]] = defaultdict(list)
+    for job in cause.jobs[:LINKS]:
+        named[job.scope].append(link(job.name, job.url))
+    told = "; ".join(f"{', '.join(jobs)} in {plain(scope)}" for scope, jobs in named.items())
     more = len(cause.jobs) - LINKS
-    return named + (f" and {more} more" if more > 0 else ""), age_of(now, cause.jobs[0].since)
+    return told + (f" and {more} more" if more > 0 else ""), age_of(now, cause.jobs[0].since)
 
 
 # --- folded: everything --------------------------------------------------------------------------
@@ -129,14 +134,15 @@ def _of_jobs(verdicts: Sequence[Verdict]) -> str:
     running = sum(v.reason is Reason.RUNNING for v in verdicts)
     unserved = sum(v.reason in URGENCY for v in verdicts)
     parts = [f"{queued} queued", f"{running} running"]
-    return ", ".join(parts) + (f" (nothing is coming for {unserved})" if unserved else "")
+    return ", ".join(parts) + (f" ({unserved} not being served)" if unserved else "")
 
 
 def _pools(tick: Tick, config: Config) -> list[str]:
-    by_pool: dict[str, list[Verdict]] = defaultdict(list)
+    by_pool: dict[str, list[Verdict]] = {pool.name: [] for pool in config.pools}
     for verdict in tick.plan.verdicts:
         if verdict.subject is Subject.INSTANCE:
-            by_pool[verdict.pool].append(verdict)
+            by_pool.setdefault(verdict.pool, []).append(verdict)
+    by_pool = {name: verdicts for name, verdicts in by_pool.items() if verdicts}
     now = tick.snapshot.now
 
     def row(v: Verdict) -> Row:

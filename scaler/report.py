@@ -31,6 +31,8 @@ URGENCY = (
 """Verdicts that somebody may have to act on come first."""
 UNSERVED = frozenset({Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN})
 NOT_OURS = frozenset({Reason.HOSTED})
+IDLE = frozenset({Reason.IDLE, Reason.WANTED, Reason.MIN_IDLE, Reason.SURPLUS})
+"""What may be said of an instance whose runner is idle."""
 ALERTS = 5
 """Annotations of a tick, at most. GitHub shows ten of a step's warnings and ten of its errors; nobody reads ten."""
 NAMED = 3
@@ -76,7 +78,7 @@ def state(tick: Tick) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why jobs wait that nothing is coming for: one reason, one sentence, and the jobs, the oldest first."""
+    """Why jobs wait and are not being served: one reason, one sentence, and the jobs, the oldest first."""
 
     reason: Reason
     sentence: str

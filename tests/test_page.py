@@ -65,13 +65,13 @@ PAGE = """\
 
 **Busy**: 2 queued, 1 running, 1 instance · 2026-11-23 09:00:00 UTC
 
-#### 1 job nothing is coming for
+#### 1 job not being served
 
 | Jobs | Oldest | Why |
 | --- | --- | --- |
 | job-2 in acme/api | 12m00s | **no pool**: no pool carries all of \\[gpu, self-hosted\\]; nearest: pool amd64, which lacks "gpu" |
 
-<details><summary>acme/api: 1 queued, 1 running (nothing is coming for 1)</summary>
+<details><summary>acme/api: 1 queued, 1 running (1 not being served)</summary>
 
 | Job | Pool | Age | Verdict |
 | --- | --- | --- | --- |
@@ -109,7 +109,7 @@ instances end themselves.
 """
 
 
-def test_the_page_tells_first_what_nothing_is_coming_for_then_everything_folded() -> None:
+def test_the_page_tells_first_which_jobs_are_not_served_then_everything_folded() -> None:
     planned = tick(world(job(1, repository=WEB, age="40s"), job(2, labels="self-hosted gpu", age="12m"), working()))
     assert markdown(planned, CONFIG) == PAGE
 
@@ -133,7 +133,7 @@ def test_the_first_line_says_how_it_is(of: Tick, state: str) -> None:
 def test_jobs_that_wait_for_one_cause_are_one_row_the_oldest_first() -> None:
     full = tick(world(jobs(5, start=2, age="2m"), job(1, age="20m", labels=GPU), job(9, age="9m", labels=GPU)))
     rows = Rendered(markdown(full, CONFIG)).rows
-    assert rows[1].startswith("job-1 in acme/api, job-9 in acme/api 20m00s no pool ")
+    assert rows[1].startswith("job-1, job-9 in acme/api 20m00s no pool ")
     assert rows[2].startswith("job-6 in acme/api 2m00s pool at max ")
 
 

@@ -55,9 +55,9 @@ def watch(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         if exchange.path.endswith("/actions/runs"):
             looks[clock.monotonic()].update(parse_qs(exchange.query)["status"])
 
-    def run(*arguments: str) -> Looks:
+    def run(*arguments: str, **more: str) -> Looks:
         world.box.github_server.observers.append(note)
-        assert main(["auto", "--config", str(world.config), *arguments], env) == 0
+        assert main(["auto", "--config", str(world.config), *arguments], {**env, **more}) == 0
         return looks
 
     yield run
@@ -78,6 +78,17 @@ def test_a_watch_lingers_for_the_longest_idle_timeout_and_two_looks(world: World
     world.amend("    max: 5\n  arm64", "    max: 5\n    idle_timeout: 7m\n  arm64")
     looks = watch("--for", "50m", "--every", "20s")
     assert max(looks) == 7 * 60 + 2 * 20
+
+
+def test_a_watch_writes_the_page_anew_with_the_chart_of_all_its_ticks(world: World, watch: Watch) -> None:
+    page = world.folder / "summary.md"
+    world.push("build", duration=60.0)
+    watch("--for", "10m", "--every", "15s", "--linger", "1h", GITHUB_STEP_SUMMARY=str(page))
+    text = page.read_text()
+    assert text.count("### runner-scaler: fleet main") == 1
+    queued = text[text.rindex("line [") :].splitlines()[0].split(", ")
+    assert queued[0] == "line [1"
+    assert 39 <= len(queued) <= 41  # GitHub tells the time in whole seconds
 
 
 def test_a_watch_that_outlives_its_session_assumes_the_role_again(

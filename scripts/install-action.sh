@@ -12,6 +12,13 @@ fail() {
   exit 1
 }
 
+# install PYTHON ENVIRONMENT: all wheels at once, or where that is not to be had, one after the other by pip.
+install() {
+  "$1" -I "${root}/scripts/wheels.py" "${root}/requirements.txt" "$2" "${root}/scaler" 2>"${log}" && return
+  echo "pip installs the packages one after the other: $(tail -n 1 "${log}")"
+  install_with_pip "$1" "$2" "${root}/requirements.txt" 2>"${log}"
+}
+
 log=$(mktemp "${RUNNER_TEMP:?is not set: this script is a step of the action}/runner-scaler.XXXXXX")
 trap 'rm -f "${log}"' EXIT
 
@@ -21,7 +28,7 @@ python=$(find_python 2>"${log}") || fail "$(<"${log}")"
 key=$({ cat "${root}/requirements.txt" && echo "${python}"; } | cksum | tr -cd '[:digit:]')
 environment=${RUNNER_TEMP}/runner-scaler-${key}
 if [[ ! -e ${environment}/complete ]]; then
-  install_with_pip "${python}" "${environment}" "${root}/requirements.txt" 2>"${log}" || {
+  install "${python}" "${environment}" || {
     cat "${log}" >&2
     fail "The packages of requirements.txt could not be installed: $(tail -n 1 "${log}")"
   }

@@ -12,9 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler import report
+from scaler.clocks import EVENTS, NotStartable, Workflow, own_workflow, shown
 from scaler.config import Config, ConfigError, Pool, RegisterAt, load
 from scaler.exits import Exit, exit_code
 from scaler.inputs import Answered, Command, InputError, Inputs, parse
+from scaler.kick import keep_alive, kick, own_inputs
 from scaler.model import ApiError, Denied, Down, Launch, Outcome, Result, Scope, Tick, Up
 from scaler.page import markdown
 from scaler.problem import Problem
@@ -50,6 +52,8 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
             from scaler.sandbox.demo.demo import run_demo  # noqa: PLC0415
 
             return run_demo(inputs.demo_args)
+        case Command.KICK:
+            return _kick(inputs, env)
         case _:
             return _run(inputs, env)
 
@@ -66,23 +70,48 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
         return error.code
     clock = RealClock()
     stopped = _stop_on_signals(clock)
-    logging.basicConfig(level=logging.INFO if inputs.verbose else logging.WARNING, format="%(message)s")
-    for sdk in ("boto3", "botocore", "urllib3", "github"):
-        # At DEBUG botocore prints whole request bodies, secrets included (RG-60).
-        logging.getLogger(sdk).setLevel(logging.WARNING)
+    _log(inputs)
     try:
         session = _Session(config, inputs, env, publisher, clock)
         code = session.run(inputs, asked)
-    except Denied as error:
-        publisher.annotate([("error", "\n".join(filter(None, (str(error), error.remedy))))])
-        return Exit.CREDENTIALS
     except ApiError as error:
-        publisher.annotate([("error", f"{error}; nothing was changed")])
-        return Exit.DEGRADED
+        return _refused(publisher, error)
     if stopped:
         print(f"stopped by {'SIGINT' if stopped[0] is Exit.INTERRUPTED else 'SIGTERM'}: {STOPPED}", file=sys.stderr)
         return stopped[0]
     return code
+
+
+def _log(inputs: Inputs) -> None:
+    logging.basicConfig(level=logging.INFO if inputs.verbose else logging.WARNING, format="%(message)s")
+    for sdk in ("boto3", "botocore", "urllib3", "github"):
+        # At DEBUG botocore prints whole request bodies, secrets included (RG-60).
+        logging.getLogger(sdk).setLevel(logging.WARNING)
+
+
+def _refused(publisher: Publisher, error: ApiError, otherwise: str = "nothing was changed") -> Exit:
+    """What a party did not let us do: told with the lines to paste; the exit code that stands for it."""
+    if isinstance(error, Denied | NotStartable):
+        publisher.annotate([("error", "\n".join(filter(None, (str(error), error.remedy))))])
+        return Exit.CREDENTIALS if isinstance(error, Denied) else Exit.INPUT
+    publisher.annotate([("error", f"{error}; {otherwise}")])
+    return Exit.DEGRADED
+
+
+def _kick(inputs: Inputs, env: Mapping[str, str]) -> int:
+    """One run of the scaler's workflow. It takes no config and no AWS."""
+    from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415 - loaded where it is needed: start-up time
+
+    publisher = Publisher(env)
+    _log(inputs)
+    publisher.mask(inputs.github_token)
+    assert inputs.scaler is not None  # noqa: S101 - inputs refuse a kick of nobody
+    workflows = GitHubWorkflows(inputs.github_token, inputs.github_api_url, RealClock())
+    try:
+        publisher.say([kick(workflows, Workflow(inputs.scaler, inputs.workflow, inputs.ref))])
+    except ApiError as error:
+        return _refused(publisher, error, "it may have been started all the same: the next clock goes on")
+    return Exit.OK
 
 
 def _complain(publisher: Publisher, problems: Sequence[Problem]) -> None:
@@ -182,14 +211,19 @@ class _Session:
         from scaler.aws_api import AwsApi  # noqa: PLC0415
         from scaler.credentials import account_of, session_for  # noqa: PLC0415
         from scaler.github_api import GitHubApi  # noqa: PLC0415
+        from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415
         from scaler.names import runner_prefix  # noqa: PLC0415
         from scaler.observe import Observer  # noqa: PLC0415
 
         publisher.mask(inputs.github_token)
+        publisher.mask(inputs.workflow_token)
         session = session_for(config.role, config.region, env, mask=publisher.mask)
         prefix = runner_prefix(config.fleet, account_of(config.role, session, config.region), config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
         self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock)
+        self._env = env
+        self._itself = Workflow(inputs.scaler, inputs.workflow) if inputs.scaler else own_workflow(env)
+        self._workflows = GitHubWorkflows(inputs.workflow_token or inputs.github_token, inputs.github_api_url, clock)
         cloud = AwsApi(config, session, clock)
         actor = Actor(config, self._github, cloud, mask=publisher.mask, clock=clock)
         self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
@@ -199,9 +233,10 @@ class _Session:
 
     def run(self, inputs: Inputs, asked: Sequence[Up | Down]) -> int:
         """One command, to its exit code."""
+        left = False
         if inputs.command is Command.STATUS:
             self._last = self._reconciler.plan()
-            self._publisher.say(status(self._last, self._config))
+            self._publisher.say([*status(self._last, self._config), *self._clocks()])
             self._publisher.summary(markdown(self._last, self._config))
         elif inputs.command is Command.PLAN:
             self._tell(self._reconciler.plan())
@@ -212,12 +247,42 @@ class _Session:
         else:
             longest = max((pool.idle_timeout for pool in self._config.pools), default=timedelta())
             linger = inputs.linger if inputs.linger is not None else longest + 2 * inputs.every
-            self._reconciler.watch(inputs.run_for, inputs.every, linger, self._tell)
+            left = self._reconciler.watch(inputs.run_for, inputs.every, linger, self._tell)
         assert self._last is not None  # noqa: S101 - every branch set it
-        code = exit_code(self._last)
+        code = self._see_to_next(inputs, exit_code(self._last), left=left)
         if inputs.wait and code in (Exit.OK, Exit.CAPPED):
             code = self._wait(code)
         return self._finish(inputs, self._last, code)
+
+    def _see_to_next(self, inputs: Inputs, code: Exit, *, left: bool) -> Exit:
+        """
+        Keep the schedule alive, and hand over what is left to do to a next run.
+
+        A watch without its credentials would be handed on for ever; without an answer the next clock heals it.
+        """
+        if self._itself is None:
+            return code
+        try:
+            if inputs.keep_alive:
+                keep_alive(self._workflows, self._itself)
+            if inputs.hand_over and left and code is not Exit.CREDENTIALS:
+                told = kick(self._workflows, self._itself, own_inputs(self._env))
+                self._publisher.say([f"hand-over: {told}"])
+        except (Denied, NotStartable) as error:
+            return _refused(self._publisher, error)
+        except ApiError as error:
+            self._publisher.annotate([("warning", f"{error}; the next clock goes on")])
+        return code
+
+    def _clocks(self) -> list[str]:
+        """When each clock last made the scaler's workflow run, as far as the token may see that."""
+        if self._itself is None:
+            return []
+        try:
+            ran = [(event, self._workflows.newest(self._itself, event)) for event in EVENTS]
+            return shown(self._workflows.now(), self._itself, ran)
+        except ApiError as error:
+            return [f"not seen: clocks of {self._itself}: {error}"]
 
     def _tell(self, tick: Tick) -> None:
         self._last = tick

@@ -28,7 +28,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "plan": "say what auto would do, and why; change nothing",
     "up": "launch instances by hand",
     "down": "deregister one runner and end its instance",
-    "status": "show pools, runners, instances and jobs",
+    "kick": "have the scaler's workflow run now, from any repository",
+    "status": "show pools, runners, instances and jobs, and when each clock last ticked",
     "schema": "print the JSON Schema of config.yaml",
     "demo": "run the main job on an embedded GitHub and AWS: no account needed",
 }
@@ -45,9 +46,12 @@ FLAGS: Final = (
     Flag("wait", ("--wait",), "", "wait until the runners are online", ("up",)),
     Flag("instance-id", ("-i", "-r", "--instance-id"), "ID", "the instance to end", ("down",)),
     Flag("force", ("--force",), "", "end it even while it runs a job", ("down",)),
+    Flag("scaler", ("--scaler",), "OWNER/NAME", "the repository of the scaler's workflow", ("kick", "status")),
+    Flag("workflow", ("--workflow",), "FILE", "its file [autoscale.yml]", ("kick", "status")),
+    Flag("ref", ("--ref",), "BRANCH", "its branch [the default one]", ("kick",)),
     Flag("config", ("--config",), "PATH", "the config file [config.yaml]", _WORKING),
     Flag("json", ("--json",), "[FILE]", "write the result as JSON to a file, or to standard output", _WORKING),
-    Flag("verbose", ("-v", "--verbose"), "", "say more in the log", _WORKING),
+    Flag("verbose", ("-v", "--verbose"), "", "say more in the log", (*_WORKING, "kick")),
 )
 _BY_SPELLING: Final = {spelling: flag for flag in FLAGS for spelling in flag.spellings}
 

@@ -113,7 +113,7 @@ class GitHubRest:
     def _accept(self, answered: Answer, expected: int, what: str) -> dict[str, Any]:
         status, headers, text = answered
         if status != expected:
-            raise refusal(status, headers, _message(text), what)
+            raise refusal(status, headers, message_of(text), what)
         try:
             answer = json.loads(text)
         except ValueError as error:
@@ -167,7 +167,8 @@ def _backoff(attempt: int) -> float:
     return 0.5 * float(2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
 
 
-def _message(text: str) -> str:
+def message_of(text: str) -> str:
+    """What GitHub says in a body that it refuses with; empty if it is none of GitHub's."""
     try:
         return str(mapping(json.loads(text)).get("message", ""))[:200]
     except ValueError:

@@ -86,6 +86,22 @@ def token(text: str) -> str:
     return text
 
 
+def workflow_file(text: str) -> str:
+    """A workflow's file below `.github/workflows`, by its name or by its path in the repository."""
+    name = text.removeprefix(".github/workflows/")
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,99}\.ya?ml", name, re.ASCII):
+        raise ValueError(f"{quoted(text)} is no workflow's file; write its name, such as autoscale.yml")
+    return name
+
+
+def branch(text: str) -> str:
+    """A branch (git-check-ref-format: no space, none of ~ ^ : ? * [ and the backslash)."""
+    name = text.removeprefix("refs/heads/")
+    if not re.fullmatch(r"[^\s~^:?*\[\\]{1,255}", name) or not name.isprintable():
+        raise ValueError(f"{quoted(text)} is no branch; write its name, such as main")
+    return name
+
+
 def _url(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)

@@ -9,8 +9,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from scaler.clocks import own_workflow
 from scaler.command_line import Answered, Given, Unusable, read_line
-from scaler.input_values import api_url, boolean, count, duration, fitting, instance_id, proxy, token
+from scaler.input_table import INPUTS, MODES, PREFIX, Input
+from scaler.input_values import (
+    api_url,
+    boolean,
+    branch,
+    count,
+    duration,
+    fitting,
+    instance_id,
+    proxy,
+    token,
+    workflow_file,
+)
 from scaler.problem import Problem
 from scaler.schema import ARCH, AWS_REGION, AWS_ROLE, POOL_NAME, REPOSITORY_NAME
 from scaler.text import nearest, quoted
@@ -19,6 +32,10 @@ __all__ = ["INPUTS", "MODES", "PREFIX", "Answered", "Command", "Input", "InputEr
 
 T = TypeVar("T")
 GITHUB: Final = "https://api.github.com"
+THE_JOBS_OWN: Final = (
+    "this is the workflow's own GITHUB_TOKEN, which no permission lets manage runners; give a fine-grained token or a"
+    " GitHub App's (README.md, step 3), as a secret"
+)
 
 
 class Command(StrEnum):
@@ -28,6 +45,7 @@ class Command(StrEnum):
     PLAN = "plan"
     UP = "up"
     DOWN = "down"
+    KICK = "kick"
     STATUS = "status"
     SCHEMA = "schema"
     DEMO = "demo"
@@ -39,7 +57,9 @@ class Inputs:
     One request, checked as far as it can be without the config.
 
     `run_for` is None for a single tick, `linger` None for the default, `json` a file to write or "-" for
-    standard output. `role` and `region` override the config. `demo_args` are the demo's own to read.
+    standard output. `role` and `region` override the config. `scaler`, `workflow` and `ref` name the scaler's
+    workflow for a kick; `workflow_token` is the job's own, for what that workflow does to itself: `hand_over` and
+    `keep_alive`. `demo_args` are the demo's own to read.
     """
 
     command: Command
@@ -54,61 +74,19 @@ class Inputs:
     run_for: timedelta | None = None
     every: timedelta = timedelta(seconds=15)
     linger: timedelta | None = None
+    hand_over: bool = False
+    keep_alive: bool = False
+    scaler: str | None = None
+    workflow: str = "autoscale.yml"
+    ref: str | None = None
     json: str | None = None
     verbose: bool = False
     github_token: str = field(default="", repr=False)
+    workflow_token: str = field(default="", repr=False)
     github_api_url: str = GITHUB
     role: str | None = None
     region: str | None = None
     demo_args: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input of the action: what action.yml declares, and the variable that it is handed over in."""
-
-    name: str
-    env: str
-    description: str
-    default: str
-    modes: tuple[str, ...]
-
-
-PREFIX: Final = "RUNNER_SCALER_"
-MODES: Final = ("auto", "plan", "up", "down", "status")
-"""What the action can do. `schema` and `demo` are for a shell."""
-
-
-def _input(name: str, description: str, default: str = "", modes: tuple[str, ...] = MODES) -> Input:
-    return Input(name, PREFIX + name.upper().replace("-", "_"), description, default, modes)
-
-
-INPUTS: Final = (
-    _input("mode", f"What to do: {', '.join(MODES)}.", "auto"),
-    _input("config", "The config file, in the workspace.", "config.yaml"),
-    _input("arch", "Launch for this architecture: amd64 or arm64.", modes=("up",)),
-    _input("pool", "Launch from this pool, instead of naming an architecture.", modes=("up",)),
-    _input(
-        "repository", "The repository (owner/name) to launch for; needed where the config has several.", "", ("up",)
-    ),
-    _input("count", "How many instances to launch: 1 to 50.", "1", ("up",)),
-    _input("instance-id", "The instance to end.", modes=("down",)),
-    _input("force", "End the instance even while it runs a job: true or false.", "false", ("down",)),
-    _input("wait", "Wait until the runners are online: true or false.", "false", ("up",)),
-    _input("for", "Watch for so long, such as 50m. Empty: one tick.", modes=("auto",)),
-    _input("every", "How often to look during a watch.", "15s", ("auto",)),
-    _input("linger", "End a watch early after so long without work. Empty: idle_timeout + 2 x every.", "", ("auto",)),
-    _input("dry-run", "true turns auto into plan: it says what it would do, and does nothing.", "false", ("auto",)),
-    _input(
-        "github-token",
-        "A token that may manage the runners: of a GitHub App, or a fine-grained one, with administration: write on"
-        " the repositories (or self-hosted runners: write on the organization) and actions: read.",
-    ),
-    _input("github-api-url", "The URL of GitHub's API.", "${{ github.api_url }}"),
-    _input("role-to-assume", "The AWS role to assume through OIDC, instead of the config's."),
-    _input("aws-region", "The AWS region, instead of the config's."),
-)
-"""The action's inputs in order. A test holds action.yml, its env map and the README to this table."""
 
 
 class InputError(Exception):
@@ -179,15 +157,22 @@ class _Request:
             run_for=self._read("for", duration("1s", "5d")),
             every=self._read("every", duration("1s", "1h")) or timedelta(seconds=15),
             linger=self._read("linger", duration("0s", "1d")),
+            hand_over=self._flag("hand-over"),
+            keep_alive=self._flag("keep-alive"),
+            scaler=self._read("scaler", fitting(REPOSITORY_NAME)),
+            workflow=self._read("workflow", workflow_file) or "autoscale.yml",
+            ref=self._read("ref", branch),
             json=self._given.values.get("json") or None,
             verbose=self._flag("verbose"),
             github_token=self._token(),
+            workflow_token=self._given.values.get("workflow-token") or "",
             github_api_url=self._api_url(),
             role=self._read("role-to-assume", fitting(AWS_ROLE)),
             region=self._read("aws-region", fitting(AWS_REGION)),
             demo_args=self._given.rest,
         )
         self._target()
+        self._itself(result)
         if problems := (*self._problems, *self._bad_credentials):
             raise InputError(problems, code=2 if self._problems else 3, config_path=result.config_path)
         return result
@@ -233,6 +218,20 @@ class _Request:
             self._error("up", f"give {arch} or {pool}, not both")
         elif self._command is Command.DOWN and "instance-id" not in given:
             self._error("down", f"which instance? give {instance}")
+        elif self._command is Command.KICK and not self._given.values.get("scaler"):
+            self._error("kick", f"whom? give {'scaler' if self._in_action else '--scaler OWNER/NAME'}")
+
+    def _itself(self, asked: Inputs) -> None:
+        """What a workflow does to itself takes a workflow, and its token."""
+        wanted = [name for name in ("hand-over", "keep-alive") if self._given.values.get(name) == "true"]
+        if asked.hand_over and asked.run_for is None and not self._given.values.get("for"):
+            self._error("hand-over", "there is no watch to hand over; give for, such as 50m")
+        for name in wanted:
+            if own_workflow(self._env) is None:
+                self._error(name, "is for a workflow on a branch: GITHUB_WORKFLOW_REF names none; set false")
+            elif not asked.workflow_token:
+                problem = Problem("", None, "workflow-token", f"empty, and {name} needs it; leave it out, or set false")
+                self._bad_credentials.append(problem)
 
     def _repository(self) -> str | None:
         """`--repo`, or GH_REPOSITORY (with or without the owner) and GH_OWNER, as in the original."""
@@ -256,6 +255,8 @@ class _Request:
         found |= {variable: self._env.get(variable) for variable in ("GH_TOKEN", "GITHUB_TOKEN")}
         called, text = next(((name, text) for name, text in found.items() if text), (next(iter(found)), ""))
         try:
+            if text and text == self._given.values.get("workflow-token") and self._command is not Command.KICK:
+                raise ValueError(THE_JOBS_OWN)
             return token(text)
         except ValueError as error:
             self._bad_credentials.append(Problem("", None, called, str(error)))

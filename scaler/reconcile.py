@@ -114,9 +114,9 @@ class Reconciler:
         self._memory = acted.memory
         return Tick(planned.snapshot, planned.plan, acted.outcomes, acted.unseen)
 
-    def watch(self, run_for: timedelta, every: timedelta, linger: timedelta, on_tick: Callable[[Tick], None]) -> None:
+    def watch(self, run_for: timedelta, every: timedelta, linger: timedelta, on_tick: Callable[[Tick], None]) -> bool:
         """
-        Tick every `every` until `run_for` is over, or nothing was queued or moving for `linger`.
+        Tick every `every` until `run_for` is over, or nothing was queued or moving for `linger`; whether work is left.
 
         The clock starts a tick at a fixed pace; a tick that takes longer than `every` is followed at once.
         """
@@ -133,10 +133,10 @@ class Reconciler:
                 quiet_since = now
             over = began + every.total_seconds() > start + run_for.total_seconds()
             if over or now - quiet_since >= linger.total_seconds() or clock.stopping():
-                return
+                return has_work(tick) and not clock.stopping()
             clock.sleep(began + every.total_seconds() - now)
             if clock.stopping():
-                return
+                return False
 
 
 def is_late(clock: Clock, began: float) -> bool:
@@ -146,11 +146,13 @@ def is_late(clock: Clock, began: float) -> bool:
 
 def is_quiet(tick: Tick) -> bool:
     """Whether nothing needs the scaler: no job to serve, nothing launched, booting, idle or draining, all seen."""
-    if tick.outcomes or tick.snapshot.unseen or tick.unseen:
-        return False
-    return not any(
-        verdict.reason in (WORK if verdict.subject is Subject.JOB else MOVING) for verdict in tick.plan.verdicts
-    )
+    return not (tick.snapshot.unseen or tick.unseen or has_work(tick))
+
+
+def has_work(tick: Tick) -> bool:
+    """Whether a tick, in what it saw, had something to do or to wait for."""
+    reasons = ((WORK if v.subject is Subject.JOB else MOVING, v.reason) for v in tick.plan.verdicts)
+    return bool(tick.outcomes) or any(reason in awaited for awaited, reason in reasons)
 
 
 def wait_online(

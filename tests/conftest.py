@@ -118,7 +118,7 @@ class World:
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start the command and do not wait for it."""
-        given = ["--config", str(self.config)] if arguments[:1] not in ((), ("action",)) else []
+        given = ["--config", str(self.config)] if arguments[:1] not in ((), ("action",), ("kick",)) else []
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "scaler", *arguments, *given],
             env=self.env(env),

@@ -40,6 +40,8 @@ OPERATIONS: dict[str, str] = {
     _REPOSITORY + "/actions/jobs/{job_id}/rerun": "post",
     _REPOSITORY + "/actions/workflows": "get",
     _REPOSITORY + "/actions/workflows/{workflow_id}": "get",
+    _REPOSITORY + "/actions/workflows/{workflow_id}/runs": "get",
+    _REPOSITORY + "/actions/workflows/{workflow_id}/enable": "put",
     _REPOSITORY + "/actions/workflows/{workflow_id}/dispatches": "post",
     **{
         scope + path: methods

@@ -176,6 +176,7 @@ class Workflow:
             "run_attempt": "1",
             "run_number": "1",
             "workflow": self.document.get("name", ""),
+            "workflow_ref": f"{self.site.repository}/.github/workflows/autoscale.yml@{self.event.ref}",
             "actor": "octocat",
             "sha": "0" * 40,
             "api_url": self.site.api_url,

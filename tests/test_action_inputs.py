@@ -11,6 +11,8 @@ import pytest
 
 from scaler.inputs import INPUTS
 from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.github.state import JobSpec, Run
+from scaler.sandbox.github.state import Workflow as GitHubWorkflow
 from scaler.sandbox.sandbox import TOKEN
 from tests.conftest import NOTHING, ROLE, ROOT, World
 from tests.expressions import expressions
@@ -143,6 +145,41 @@ def test_role_and_region_go_before_the_configs(world: World, hosted: Hosted) -> 
     assert len(alive(world)) == 1
 
 
+@pytest.fixture
+def autoscale(world: World) -> GitHubWorkflow:
+    """The workflow that the jobs are of, as GitHub knows it, with the token that its jobs have."""
+    github = world.box.github
+    github.add_repository("acme/runner-scaler")
+    may = {"metadata": "read", "actions": "write", "contents": "read"}
+    github.add_token("ghs_of_the_workflow", "github_token", may, ["acme/runner-scaler"])
+    steps = [JobSpec("auto", ("ubuntu-24.04",))]
+    return github.add_workflow("acme/runner-scaler", "Autoscale", steps, ".github/workflows/autoscale.yml")
+
+
+@shows("hand-over", "keep-alive", "workflow-token")
+def test_a_watch_hands_over_and_keeps_its_schedule_alive_with_the_workflows_token(
+    world: World, hosted: Hosted, autoscale: GitHubWorkflow
+) -> None:
+    world.push("build")
+    world.box.clock.advance(30)
+    ran = hosted.use(for_="1s", every="1s", hand_over=True, keep_alive=True)
+    assert code(ran) == 0, ran.log
+    assert [run.workflow for run in dispatched(world)] == [autoscale]
+    assert autoscale.updated_at == world.box.clock.now()
+
+
+def dispatched(world: World) -> list[Run]:
+    return [run for run in world.box.github.state.runs.values() if run.event == "workflow_dispatch"]
+
+
+@shows("scaler", "workflow", "ref")
+def test_a_kick_starts_the_workflow_that_is_named(world: World, hosted: Hosted, autoscale: GitHubWorkflow) -> None:
+    ran = hosted.use(mode="kick", scaler="acme/runner-scaler", workflow="autoscale.yml", ref="next")
+    assert code(ran) == 0, ran.log
+    assert [(run.workflow, run.branch) for run in dispatched(world)] == [(autoscale, "next")]
+    assert world.box.aws_server.calls == []
+
+
 def test_another_github_is_asked_where_the_input_says_so(world: World, hosted: Hosted) -> None:
     """For a scaler on github.com that serves a GitHub Enterprise Server."""
     hosted.site = replace(hosted.site, api_url="https://github.invalid")
@@ -175,13 +212,19 @@ BAD = {
     "for": ("50", "50m"),
     "every": ("0s", "1s"),
     "linger": ("soon", "1d"),
+    "hand-over": ("yes", "true or false"),
+    "keep-alive": ("1", "true or false"),
+    "scaler": ("runner-scaler", "owner/name"),
+    "workflow": ("autoscale", "autoscale.yml"),
+    "ref": ("a b", "such as main"),
     "dry-run": ("no", "true or false"),
     "github-token": ("***", "asterisks"),
     "github-api-url": ("http://github.acme.dev", "https"),
     "role-to-assume": ("runner-scaler", "arn"),
     "aws-region": ("Frankfurt", "region"),
 }
-ELSEWHERE = {"mode", "config"}  # one says what the others mean, the other is read later: tests of their own
+# What the others mean; what is read later; what GitHub makes.
+ELSEWHERE = {"mode", "config", "workflow-token"}
 
 
 def test_every_bad_value_is_told_at_once_by_its_inputs_name(world: World, hosted: Hosted) -> None:
@@ -199,7 +242,7 @@ def test_an_unknown_mode_is_told_with_those_that_there_are(world: World, hosted:
     world.push("build")
     ran = hosted.use(mode=mode)
     assert (ran.conclusion, code(ran)) == ("failure", 2)
-    assert "auto, plan, up, down, status" in ran.told()[0]
+    assert "auto, plan, up, down, kick, status" in ran.told()[0]
     assert world.left() == NOTHING
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from scaler import model
+from scaler import clocks, model
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ADAPTERS = {"github_api", "github_rest", "github_errors", "aws_api", "aws_errors", "credentials"}
+ADAPTERS = {"github_api", "github_rest", "github_workflows", "github_errors", "aws_api", "aws_errors", "credentials"}
 ADAPTERS |= {"aws_codes"}
-ACTING = {"act", "launching", "hand_over"}
+ACTING = {"act", "launching", "hand_over", "kick"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
@@ -32,6 +32,7 @@ VOCABULARY = {"model", "config", "schedule"}
 SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.
 READS = {"now", "queue", "runners", "is_public", "group_repositories", "registration_url", "parameter_name"}
+READS |= {"default_branch", "is_waiting", "newest"}
 READS |= {"instances", "instance", "look", "parameters", "load_state"}
 
 MODULE_LINES = 350
@@ -123,7 +124,12 @@ def core() -> set[str]:
 @cache
 def effects() -> set[str]:
     """Return the methods of the ports that change the world."""
-    methods = {name for port in (model.GitHub, model.Cloud) for name in vars(port) if not name.startswith("_")}
+    methods = {
+        name
+        for port in (model.GitHub, model.Cloud, clocks.Workflows)
+        for name in vars(port)
+        if not name.startswith("_")
+    }
     assert methods >= READS
     return methods - READS
 

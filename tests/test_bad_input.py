@@ -224,8 +224,8 @@ ROWS = [
         changed(("version: 1\n", "version: 3\n"), more="new: 1\n"),
         ":1: version: version 3 is newer",
     ),
-    inputs(35, "UP", {"mode": "UP"}, 'mode: "UP" is not auto, plan, up, down, status; did you mean up?'),
-    inputs(35, "destroy", {"mode": "destroy"}, 'mode: "destroy" is not auto, plan, up, down, status'),
+    inputs(35, "UP", {"mode": "UP"}, 'mode: "UP" is not auto, plan, up, down, kick, status; did you mean up?'),
+    inputs(35, "destroy", {"mode": "destroy"}, 'mode: "destroy" is not auto, plan, up, down, kick, status'),
     words(35, "UP in a shell", "UP", 'unknown command "UP"; did you mean "up"?'),
     inputs(36, "up without what", {"mode": "up"}, "up: what to launch? give arch or pool"),
     *(
@@ -244,6 +244,16 @@ ROWS = [
     *(
         inputs(42, wrong, {"dry-run": wrong}, f'dry-run: "{wrong}"; write true or false')
         for wrong in ("yes", "True", "1")
+    ),
+    row(
+        44,
+        "the workflow's own token",
+        Row(
+            ("error: github-token: this is the workflow's own GITHUB_TOKEN, which no permission lets manage runners",),
+            words=("action",),
+            env={PREFIX + "WORKFLOW_TOKEN": "made-up"},
+            code=3,
+        ),
     ),
     environment(
         43,

@@ -29,7 +29,8 @@ def line(*words: str, **env: str) -> Inputs:
 def action(**inputs: str) -> Inputs:
     """As action.yml hands inputs over: each of them, what was not given as its default or empty."""
     env = {each.env: each.default for each in INPUTS} | {PREFIX + "GITHUB_TOKEN": TOKEN}
-    env[PREFIX + "GITHUB_API_URL"] = "https://api.github.com"  # GitHub has replaced the expression
+    # GitHub has replaced the expressions.
+    env |= {PREFIX + "GITHUB_API_URL": "https://api.github.com", PREFIX + "WORKFLOW_TOKEN": ""}
     return parse(["action"], env | {PREFIX + name.upper(): value for name, value in inputs.items()})
 
 
@@ -189,10 +190,10 @@ def test_the_help_names_every_command_and_flag_and_of_a_command_its_own() -> Non
         pytest.param("atuo", ['unknown command "atuo"; did you mean "auto"?'], id="a command misspelt"),
         pytest.param(
             "destroy",
-            ['unknown command "destroy"; give one of auto, plan, up, down, status, schema, demo'],
+            ['unknown command "destroy"; give one of auto, plan, up, down, kick, status, schema, demo'],
             id="no such command",
         ),
-        pytest.param("", ["no command; give one of auto, plan, up, down, status, schema, demo"], id="no command"),
+        pytest.param("", ["no command; give one of auto, plan, up, down, kick, status, schema, demo"], id="no command"),
         pytest.param("auto --evry 5s", ['--evry: unknown flag; did you mean "--every"?'], id="a flag misspelt"),
         pytest.param("auto -x", ["-x: unknown flag"], id="a short flag that is none"),
         pytest.param("auto --every", ["--every: needs a value: --every TIME"], id="a flag without its value"),

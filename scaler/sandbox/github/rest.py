@@ -47,6 +47,10 @@ _ENDPOINTS: dict[str, list[tuple[str, str, Handler]]] = {
         ("POST", _ACTIONS + "/runs/{run_id}/rerun", runs.rerun),
         ("POST", _ACTIONS + "/runs/{run_id}/rerun-failed-jobs", runs.rerun),
         ("POST", _ACTIONS + "/jobs/{job_id}/rerun", runs.rerun_job),
+        ("GET", _ACTIONS + "/workflows", runs.list_workflows),
+        ("GET", _ACTIONS + "/workflows/{workflow_id}", runs.get_workflow),
+        ("GET", _ACTIONS + "/workflows/{workflow_id}/runs", runs.list_runs),
+        ("PUT", _ACTIONS + "/workflows/{workflow_id}/enable", runs.enable_workflow),
         ("POST", _ACTIONS + "/workflows/{workflow_id}/dispatches", runs.dispatch_workflow),
     ],
     "organization_self_hosted_runners": [

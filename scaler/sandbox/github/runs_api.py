@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from scaler.sandbox.github.call import Call
 from scaler.sandbox.github.http import Response
-from scaler.sandbox.github.state import Refused, Run
+from scaler.sandbox.github.state import Refused, Run, Workflow
 
 CONCLUSIONS = {"success", "failure", "cancelled", "skipped", "neutral", "timed_out", "action_required", "stale"}
 
@@ -26,8 +26,13 @@ def list_runs(call: Call) -> Response:
     repository), whatever total_count says. Unknown parameters are ignored.
     """
     asked = call.request.parameters
+    workflow = _workflow(call) if "workflow_id" in call.path else None
     filters = [make(asked[name], call) for name, make in _RUN_FILTERS.items() if name in asked]
-    runs = [run for run in call.world.state.runs.values() if run.repository is call.repository]
+    runs = [
+        run
+        for run in call.world.state.runs.values()
+        if run.repository is call.repository and (workflow is None or run.workflow is workflow)
+    ]
     rows = [run for run in reversed(runs) if all(keep(run) for keep in filters)]
     return call.listed("workflow_runs", rows, call.views.run, most=1000 if filters else None)
 
@@ -121,14 +126,36 @@ def rerun_job(call: Call) -> Response:
     return Response(201, {})
 
 
-def dispatch_workflow(call: Call) -> Response:
-    """Start a workflow by `workflow_dispatch`: 204, or 200 with the run if that is asked for."""
-    wanted, body = call.path["workflow_id"], call.request.json()
+def get_workflow(call: Call) -> Response:
+    """GET a workflow."""
+    return Response(200, call.views.workflow(call.repository, _workflow(call)))
+
+
+def list_workflows(call: Call) -> Response:
+    """List a repository's workflows."""
+    rows = sorted(call.repository.workflows.values(), key=lambda workflow: workflow.id)
+    return call.listed("workflows", rows, lambda workflow: call.views.workflow(call.repository, workflow))
+
+
+def enable_workflow(call: Call) -> Response:
+    """Enable a workflow, be it enabled or not; that the schedule's 60 days begin anew is undocumented."""
+    workflow = _workflow(call)
+    workflow.state, workflow.updated_at = "active", call.world.clock.now()
+    return Response(204)
+
+
+def _workflow(call: Call) -> Workflow:
+    """The workflow of the path, by its id or its file's name; 404."""
+    wanted = call.path["workflow_id"]
     for workflow in call.repository.workflows.values():
         if wanted in (str(workflow.id), workflow.path.rpartition("/")[2]):
-            break
-    else:
-        raise Refused(404, "Not Found")
+            return workflow
+    raise Refused(404, "Not Found")
+
+
+def dispatch_workflow(call: Call) -> Response:
+    """Start a workflow by `workflow_dispatch`: 204, or 200 with the run if that is asked for."""
+    workflow, body = _workflow(call), call.request.json()
     ref, inputs = body.get("ref"), body.get("inputs") or {}
     if not isinstance(ref, str) or not ref:
         raise Refused(422, 'Invalid request.\n\n"ref" wasn\'t supplied.')
@@ -136,12 +163,15 @@ def dispatch_workflow(call: Call) -> Response:
         raise Refused(422, "Invalid request.\n\nInputs must be an object of at most 25 properties.")
     if workflow.jobs is None:
         raise Refused(422, "Workflow does not have 'workflow_dispatch' trigger")
+    if workflow.state != "active":  # seen by users: benc-uk/workflow-dispatch#72
+        raise Refused(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
     run = call.world.push(
         call.repository.full_name,
         workflow.jobs,
         workflow=workflow.name,
         event="workflow_dispatch",
         branch=ref.removeprefix("refs/heads/"),
+        concurrency=workflow.concurrency,
     )
     if body.get("return_run_details") is not True:
         return Response(204)

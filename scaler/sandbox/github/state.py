@@ -82,12 +82,16 @@ class JobSpec:
 
 @dataclass(slots=True)
 class Workflow:
-    """A workflow file; with `jobs` it can be dispatched."""
+    """A workflow file; with `jobs` it can be dispatched, and its runs then are in the group `concurrency`."""
 
     id: int
     name: str
     path: str
     jobs: tuple[JobSpec, ...] | None = None
+    concurrency: str | None = None
+    state: Literal["active", "disabled_manually", "disabled_inactivity"] = "active"
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -11,9 +11,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from scaler.sandbox.github.accounts import AccountViews, Body, node_id, stamp
-from scaler.sandbox.github.state import Group, Job, Run, Runner
+from scaler.sandbox.github.state import Group, Job, Repository, Run, Runner, Workflow
 
 READ_ONLY_LABELS = {"self-hosted", "linux", "windows", "macos", "x64", "arm", "arm64"}
 
@@ -63,6 +64,23 @@ class Views(AccountViews):
             "head_commit": self._commit(run, sha),
             "repository": self.repository(run.repository),
             "head_repository": self.repository(run.repository),
+        }
+
+    def workflow(self, repository: Repository, workflow: Workflow) -> Body:
+        """A workflow."""
+        url = f"{self.api}/repos/{repository.full_name}/actions/workflows/{workflow.id}"
+        file = f"{self.html}/{repository.full_name}/blob/{repository.default_branch}/{workflow.path}"
+        return {
+            "id": workflow.id,
+            "node_id": node_id("W", workflow.id),
+            "name": workflow.name,
+            "path": workflow.path,
+            "state": workflow.state,
+            "created_at": stamp(workflow.created_at or repository.created_at),
+            "updated_at": stamp(workflow.updated_at or repository.created_at),
+            "url": url,
+            "html_url": file,
+            "badge_url": f"{self.html}/{repository.full_name}/workflows/{quote(workflow.name)}/badge.svg",
         }
 
     @staticmethod

@@ -157,7 +157,12 @@ class GitHubWorld:
         return token
 
     def add_workflow(
-        self, repository: str, name: str, jobs: Sequence[JobSpec] | None = None, path: str = ""
+        self,
+        repository: str,
+        name: str,
+        jobs: Sequence[JobSpec] | None = None,
+        path: str = "",
+        concurrency: str | None = None,
     ) -> Workflow:
         """A workflow file; with `jobs` it has a `workflow_dispatch` trigger and runs these."""
         with self.clock.lock:
@@ -165,7 +170,8 @@ class GitHubWorld:
             slug = "".join(c if c.isalnum() else "-" for c in name.lower())
             number = found[name].id if name in found else self.state.next_id("workflow", 140_000_001)
             path = path or f".github/workflows/{slug}.yml"
-            found[name] = Workflow(number, name, path, None if jobs is None else tuple(jobs))
+            steps, now = None if jobs is None else tuple(jobs), self.clock.now()
+            found[name] = Workflow(number, name, path, steps, concurrency, created_at=now, updated_at=now)
             return found[name]
 
     # --- making things happen --------------------------------------------------------------------

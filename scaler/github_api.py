@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,28 +31,24 @@ class GitHubApi(GitHubRest):
         jobs: dict[int, Job] = {}
         public: bool | None = None
         complete = True
-        runs: dict[int, dict[str, Any]] = {}
+        runs: dict[int, bool | None] = {}
         for status in ACTIVE + (HELD if deep else ()):
-            rows, whole = self._rows(
-                f"/repos/{repository}/actions/runs", "workflow_runs", {"status": status}, limit=SEARCH_LIMIT
-            )
+            path = f"/repos/{repository}/actions/runs"
+            found, whole = self._rows(path, "workflow_runs", {"status": status}, _is_public, limit=SEARCH_LIMIT)
             complete = complete and whole
-            runs.update((integer(row, "id"), row) for row in rows)
-        for run_id, run in runs.items():
-            private = mapping(run.get("repository")).get("private")
-            public = (not private) if isinstance(private, bool) else public
-            rows, _ = self._rows(f"/repos/{repository}/actions/runs/{run_id}/jobs", "jobs", {"filter": "latest"})
-            for row in rows:
-                job = _job(repository, row)
-                if job.status is not JobStatus.COMPLETED:
-                    jobs[job.id] = job
+            runs.update(found)
+        for run_id, told in runs.items():
+            public = public if told is None else told
+            path = f"/repos/{repository}/actions/runs/{run_id}/jobs"
+            listed, _ = self._rows(path, "jobs", {"filter": "latest"}, partial(_job, repository))
+            jobs.update((job.id, job) for job in listed.values() if job is not None)
         return Queue(tuple(jobs.values()), public, complete)
 
     @readable("GitHub")
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
         """All runners registered in a scope; foreign ones too."""
-        rows, _ = self._rows(f"{_owner_path(scope)}/actions/runners", "runners", {})
-        return tuple(_runner(scope, row) for row in rows)
+        rows, _ = self._rows(f"{_owner_path(scope)}/actions/runners", "runners", {}, partial(_runner, scope))
+        return tuple(rows.values())
 
     @readable("GitHub")
     def is_public(self, repository: str) -> bool:
@@ -61,12 +58,12 @@ class GitHubApi(GitHubRest):
     @readable("GitHub")
     def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:
         """The repositories a runner group serves, lower-case; None when it serves all of the organization."""
-        row = self._group(organization, group)
-        if row.get("visibility") != "selected":
+        number, selected = self._group(organization, group)
+        if not selected:
             return None
-        path = f"/orgs/{organization}/actions/runner-groups/{integer(row, 'id')}/repositories"
-        rows, _ = self._rows(path, "repositories", {})
-        return frozenset(str(repository.get("full_name", "")).lower() for repository in rows)
+        path = f"/orgs/{organization}/actions/runner-groups/{number}/repositories"
+        rows, _ = self._rows(path, "repositories", {}, lambda row: str(row.get("full_name", "")).lower())
+        return frozenset(rows.values())
 
     @readable("GitHub")
     def jit_secret(self, scope: Scope, name: str, labels: tuple[str, ...], group: str | None) -> Secret:
@@ -108,18 +105,20 @@ class GitHubApi(GitHubRest):
 
     # --- reading -------------------------------------------------------------------------------
 
-    def _group(self, organization: str, group: str) -> dict[str, Any]:
-        rows, _ = self._rows(f"/orgs/{organization}/actions/runner-groups", "runner_groups", {})
-        for row in rows:
-            if str(row.get("name", "")).lower() == group.lower():
-                return row
-        names = ", ".join(f'"{row.get("name")}"' for row in rows)
+    def _group(self, organization: str, group: str) -> tuple[int, bool]:
+        """A runner group's id, and whether it serves selected repositories alone."""
+        path = f"/orgs/{organization}/actions/runner-groups"
+        rows, _ = self._rows(path, "runner_groups", {}, lambda row: (str(row.get("name", "")), row.get("visibility")))
+        for number, (name, visibility) in rows.items():
+            if name.lower() == group.lower():
+                return number, visibility == "selected"
+        names = ", ".join(f'"{name}"' for name, _ in rows.values())
         raise Denied(f'GitHub: {organization} has no runner group "{group}" that this token sees (it sees {names})')
 
     def _group_id(self, organization: str, group: str) -> int:
         key = (organization, group)
         if key not in self._groups:
-            self._groups[key] = integer(self._group(organization, group), "id")
+            self._groups[key] = self._group(organization, group)[0]
         return self._groups[key]
 
 
@@ -127,16 +126,31 @@ def _owner_path(scope: Scope) -> str:
     return f"/repos/{scope}" if "/" in scope else f"/orgs/{scope}"
 
 
+def _is_public(run: dict[str, Any]) -> bool | None:
+    """Whether a run's repository is public, if its row tells."""
+    private = mapping(run.get("repository")).get("private")
+    return not private if isinstance(private, bool) else None
+
+
 def _labels(row: dict[str, Any]) -> frozenset[str]:
     names = [label.get("name") if isinstance(label, dict) else label for label in row.get("labels") or ()]
-    return frozenset(str(name).lower() for name in names)
+    return _lower_case(tuple(map(str, names)))
 
 
-def _job(repository: str, row: dict[str, Any]) -> Job:
+@lru_cache(maxsize=1024)
+def _lower_case(names: tuple[str, ...]) -> frozenset[str]:
+    """One object for all jobs that ask for the same: ten thousand of them are kept at once."""
+    return frozenset(name.lower() for name in names)
+
+
+def _job(repository: str, row: dict[str, Any]) -> Job | None:
+    """A job; None for one that is over."""
     try:
         status = JobStatus(str(row.get("status")))
     except ValueError as error:
         raise Unavailable(f"GitHub: {repository}: a job that cannot be read ({error})") from error
+    if status is JobStatus.COMPLETED:
+        return None
     return Job(
         integer(row, "id"),
         repository,

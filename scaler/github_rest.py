@@ -11,9 +11,9 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from github import Auth, Github, GithubException
@@ -21,6 +21,7 @@ from github.Requester import Requester
 
 from scaler.boundary import ServerClock
 from scaler.github_errors import refusal
+from scaler.kept import Kept, Page
 from scaler.model import Clock, Unavailable
 
 API_VERSION = "2022-11-28"
@@ -30,6 +31,7 @@ LONGEST_WAIT = 10.0
 """Seconds. A longer Retry-After is the next tick's business."""
 
 Answer = tuple[int, dict[str, Any], str]
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class GitHubRest:
         self._clock = clock
         self._server_clock = ServerClock(clock)
         self._local = threading.local()
+        self._kept = Kept()
 
     @property
     def _requester(self) -> Requester:
@@ -72,40 +75,64 @@ class GitHubRest:
         return now
 
     def _rows(
-        self, path: str, key: str, parameters: dict[str, Any], limit: int | None = None
-    ) -> tuple[list[dict[str, Any]], bool]:
+        self,
+        path: str,
+        key: str,
+        parameters: dict[str, Any],
+        make: Callable[[dict[str, Any]], T],
+        limit: int | None = None,
+    ) -> tuple[dict[int, T], bool]:
         """
-        All pages of a list, and whether they are all there is (a search ends at `limit`).
+        What `make` makes of each row of all pages, by id; and whether they are all there is (a search ends at `limit`).
 
         Pages shift while they are read (terraform-aws-github-runner#4584), so the rows must be as many,
         each once, as `total_count` says; a list that fails that twice is not believed.
         """
-        rows: dict[int, dict[str, Any]] = {}
+        rows: dict[int, T] = {}
         total = 0
         for _ in range(2):
             rows = {}
-            for total, page in self._pages(path, key, parameters, limit):  # noqa: B007 - the last one counts
-                rows.update((integer(row, "id"), row) for row in page)
+            for page in self._pages(path, key, parameters, make, limit):
+                rows.update(page.rows)
+                total = page.total  # the last one counts
             if len(rows) == total:
-                return list(rows.values()), True
+                return rows, True
             if limit is not None and total > limit and len(rows) == limit:
-                return list(rows.values()), False
+                return rows, False
         raise Unavailable(f"GitHub: {path}: {len(rows)} rows where total_count says {total}")
 
     def _pages(
-        self, path: str, key: str, parameters: dict[str, Any], limit: int | None
-    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        self,
+        path: str,
+        key: str,
+        parameters: dict[str, Any],
+        make: Callable[[dict[str, Any]], Any],
+        limit: int | None,
+    ) -> Iterator[Page]:
         number, seen = 1, 0
         while True:
-            answer = self._read(path, {**parameters, "per_page": PAGE, "page": number})
-            total, page = answer.get("total_count"), answer.get(key)
-            if type(total) is not int or not isinstance(page, list):
-                raise Unavailable(f'GitHub: {path}: the answer has no "{key}" with its "total_count"')
-            yield total, page
-            seen += len(page)
-            if not page or seen >= min(total, limit or total):
+            page = self._page(path, key, {**parameters, "per_page": PAGE, "page": number}, make)
+            yield page
+            seen += len(page.rows)
+            if not page.rows or seen >= min(page.total, limit or page.total):
                 return
             number += 1
+
+    def _page(self, path: str, key: str, parameters: dict[str, Any], make: Callable[[dict[str, Any]], Any]) -> Page:
+        """One page; what GitHub says has not changed (304) is as it was."""
+        question = (path, *parameters.items())
+        kept = self._kept.get(question)
+        condition = {"If-None-Match": kept[0]} if kept else None
+        answered = self._patiently("GET", path, parameters, None, condition)
+        if kept and answered[0] == 304:
+            return kept[1]
+        answer = self._accept(answered, 200, path)
+        total, rows = answer.get("total_count"), answer.get(key)
+        if type(total) is not int or not isinstance(rows, list):
+            raise Unavailable(f'GitHub: {path}: the answer has no "{key}" with its "total_count"')
+        page = Page(total, {integer(row, "id"): make(row) for row in rows})
+        self._kept.put(question, answered[1].get("etag"), page)
+        return page
 
     def _read(self, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
         return self._accept(self._patiently("GET", path, parameters, None), 200, path)
@@ -122,37 +149,49 @@ class GitHubRest:
             raise Unavailable(f"GitHub: {what}: expected an object, got {type(answer).__name__}")
         return answer
 
-    def _patiently(self, verb: str, path: str, parameters: dict[str, Any], body: dict[str, Any] | None) -> Answer:
+    def _patiently(
+        self,
+        verb: str,
+        path: str,
+        parameters: dict[str, Any],
+        body: dict[str, Any] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Ask again after a broken answer or a short Retry-After. Only for what may be repeated."""
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS
             try:
-                status, headers, text = self._once(verb, path, body, parameters)
+                answer = self._once(verb, path, body, parameters, headers)
             except Unavailable:
                 if last:
                     raise
                 self._clock.sleep(_backoff(attempt))
                 continue
-            wait = _retry_after(status, headers, attempt)
+            wait = _retry_after(answer[0], answer[1], attempt)
             if last or wait is None or wait > LONGEST_WAIT:
-                return status, headers, text
+                return answer
             self._clock.sleep(wait)
         raise AssertionError("unreachable")
 
     def _once(
-        self, verb: str, path: str, body: dict[str, Any] | None, parameters: dict[str, Any] | None = None
+        self,
+        verb: str,
+        path: str,
+        body: dict[str, Any] | None,
+        parameters: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         try:
-            status, headers, text = self._requester.requestJson(
-                verb, self._api_url + path, parameters=parameters or None, input=body or None
+            status, told, text = self._requester.requestJson(
+                verb, self._api_url + path, parameters or None, dict(headers or {}), body or None
             )
         except GithubException as error:
             return error.status, dict(error.headers or {}), json.dumps(error.data)
         except (requests.RequestException, OSError) as error:
             raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
         log.info("GitHub %s %s: %s", verb, path, status)
-        self._server_clock.hear(headers.get("date"))
-        return status, headers, text
+        self._server_clock.hear(told.get("date"))
+        return status, told, text
 
 
 def _retry_after(status: int, headers: dict[str, Any], attempt: int) -> float | None:

@@ -24,7 +24,7 @@ from scaler.github_api import GitHubApi
 from scaler.sandbox.aws.error import AwsError
 from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock
-from scaler.sandbox.github.http import Request
+from scaler.sandbox.github.http import Request, etag, matches
 from scaler.sandbox.github.server import GitHubServer
 from simulation.shown import Shown
 
@@ -129,12 +129,13 @@ class _Requester:
         verb: str,
         url: str,
         parameters: dict[str, Any] | None,
+        headers: dict[str, Any],
         input: Any,  # noqa: A002 - PyGithub's name
     ) -> tuple[int, dict[str, Any], str]:
         path = url.removeprefix(API)
         body = json.dumps(input).encode() if input is not None else b""
-        headers = {"authorization": f"token {TOKEN}", "accept": "application/vnd.github+json", "user-agent": "PyGithub"}
-        request = Request(verb, path, path, urlencode(parameters or {}), headers, body, API)
+        given = {"authorization": f"token {TOKEN}", "accept": "application/vnd.github+json", "user-agent": "PyGithub"}
+        request = Request(verb, path, path, urlencode(parameters or {}), given, body, API)
         with self._tap.passing(f"{verb} {path}", effect=verb != "GET"):
             if verb != "GET":
                 self._shown.acts()
@@ -145,11 +146,16 @@ class _Requester:
             self._note(verb, path, parameters, 0, "")
             raise requests.ConnectionError
         text = answer.payload().decode()
+        told = {name.lower(): value for name, value in answer.headers.items()}
         if answer.status in (200, 201):
             with suppress(ValueError):  # half an answer stays half an answer
                 text = json.dumps(self._tap.rewrite(f"{verb} {path}?{request.query}", json.loads(text)))
         self._note(verb, path, parameters, answer.status, text)
-        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, text
+        if "etag" in told:  # of what arrives, whoever made it up
+            told["etag"] = etag(text.encode())
+            if matches(headers.get("If-None-Match"), told["etag"]):
+                return 304, told, ""
+        return answer.status, told, text
 
     def _note(self, verb: str, path: str, parameters: dict[str, Any] | None, status: int, text: str) -> None:
         if verb == "GET":

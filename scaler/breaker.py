@@ -47,9 +47,10 @@ def allowance(pool: Pool, snapshot: Snapshot, memory: Memory) -> int:
     if breaker is not None and breaker.opened_at is not None:
         tried = any(instance.launched_at > breaker.opened_at for instance in mine)
         return int(not tried and snapshot.now - breaker.opened_at >= BREAKER_PAUSE)
-    online = {runner.name for runner in snapshot.runners if runner.online}
+    registered = {runner.name for runner in snapshot.runners if runner.online}
+    registered |= {job.runner_name for job in snapshot.jobs if job.is_running and job.runner_name}
     # Those of a tick that died before it could count them; who was seen idle has registered.
-    waiting = sum(snapshot.runner_prefix + i.id not in online and i.idle_since is None for i in mine)
+    waiting = sum(snapshot.runner_prefix + i.id not in registered and i.idle_since is None for i in mine)
     most = max(UNPROVEN, pool.max if is_proven(pool, memory, snapshot.now) else 0)
     return most - max(waiting, breaker.launched if breaker else 0)
 

@@ -9,12 +9,23 @@ from urllib.parse import urlsplit
 
 from scaler.boundary import readable
 from scaler.github_rest import GitHubRest, integer, mapping
-from scaler.model import Clock, Denied, Job, JobStatus, NameTaken, Queue, Removal, Runner, Scope, Secret, Unavailable
+from scaler.model import (
+    Clock,
+    Denied,
+    Job,
+    JobStatus,
+    NameTaken,
+    Removal,
+    Run,
+    Runner,
+    Runs,
+    Scope,
+    Secret,
+    Unavailable,
+)
 
 SEARCH_LIMIT = 1000
 """A run list filtered by status ends here (docs: List workflow runs for a repository)."""
-ACTIVE = ("queued", "in_progress")
-HELD = ("waiting", "pending", "requested")
 
 
 class GitHubApi(GitHubRest):
@@ -26,23 +37,20 @@ class GitHubApi(GitHubRest):
         self._groups: dict[tuple[str, str], int] = {}
 
     @readable("GitHub")
-    def queue(self, repository: str, *, deep: bool) -> Queue:
-        """All unfinished jobs of the repository's active runs, in two run lists (five if `deep`)."""
-        jobs: dict[int, Job] = {}
-        public: bool | None = None
-        complete = True
-        runs: dict[int, bool | None] = {}
-        for status in ACTIVE + (HELD if deep else ()):
-            path = f"/repos/{repository}/actions/runs"
-            found, whole = self._rows(path, "workflow_runs", {"status": status}, _is_public, limit=SEARCH_LIMIT)
-            complete = complete and whole
-            runs.update(found)
-        for run_id, told in runs.items():
-            public = public if told is None else told
-            path = f"/repos/{repository}/actions/runs/{run_id}/jobs"
-            listed, _ = self._rows(path, "jobs", {"filter": "latest"}, partial(_job, repository))
-            jobs.update((job.id, job) for job in listed.values() if job is not None)
-        return Queue(tuple(jobs.values()), public, complete)
+    def runs(self, repository: str, status: str) -> Runs:
+        """A repository's runs of one status."""
+        path = f"/repos/{repository}/actions/runs"
+        rows, whole = self._rows(
+            path, "workflow_runs", {"status": status}, partial(_run, repository), limit=SEARCH_LIMIT
+        )
+        return Runs(tuple(rows.values()), whole)
+
+    @readable("GitHub")
+    def jobs(self, run: Run) -> tuple[Job, ...]:
+        """A run's unfinished jobs."""
+        path = f"/repos/{run.repository}/actions/runs/{run.id}/jobs"
+        rows, _ = self._rows(path, "jobs", {"filter": "latest"}, partial(_job, run.repository))
+        return tuple(job for job in rows.values() if job is not None)
 
     @readable("GitHub")
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
@@ -126,10 +134,16 @@ def _owner_path(scope: Scope) -> str:
     return f"/repos/{scope}" if "/" in scope else f"/orgs/{scope}"
 
 
-def _is_public(run: dict[str, Any]) -> bool | None:
-    """Whether a run's repository is public, if its row tells."""
-    private = mapping(run.get("repository")).get("private")
-    return not private if isinstance(private, bool) else None
+def _run(repository: str, row: dict[str, Any]) -> Run:
+    private = mapping(row.get("repository")).get("private")
+    return Run(
+        integer(row, "id"),
+        repository,
+        str(row.get("status")),
+        str(row.get("run_attempt")),
+        _time(row.get("updated_at")),
+        not private if isinstance(private, bool) else None,
+    )
 
 
 def _labels(row: dict[str, Any]) -> frozenset[str]:

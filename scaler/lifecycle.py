@@ -206,8 +206,11 @@ def _count_failure(instance: Instance, latest: datetime | None, life: Lifecycle,
 
 
 def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lifecycle, sight: Sight) -> None:
-    if not snapshot.sees(View.INSTANCES):
+    if not snapshot.sees(View.INSTANCES) or not snapshot.deep:
         life.ghosts.update(memory.ghosts)
+        for name, first in memory.ghosts.items():
+            sentence = f"first seen {passed(snapshot.now - first)} ago; looked for again by the next deep look"
+            life.verdicts.append(Verdict(Subject.RUNNER, name, name, "", "", Reason.GHOST, sentence))
         return
     alive = {snapshot.runner_prefix + instance.id for instance in snapshot.instances}
     pools = {frozenset(pool.labels): pool.name for pool in config.pools}
@@ -234,7 +237,7 @@ def _judge_ghost(known: timedelta, runner: Runner, pool: str, life: Lifecycle) -
 
 
 def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle, sight: Sight) -> None:
-    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
+    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK) or not snapshot.deep:
         return
     by_id = {standing.instance.id: standing for standing in stands}
     for parameter in snapshot.parameters:

@@ -63,6 +63,22 @@ class InstanceState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """
+    A workflow run that is not over, as a list of runs has it: two that are equal have not changed between.
+
+    `public` tells of its repository, None where the row does not.
+    """
+
+    id: int
+    repository: str
+    status: str
+    attempt: str
+    updated_at: datetime | None
+    public: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """
     A workflow job that is not finished.
@@ -80,6 +96,11 @@ class Job:
     runner_name: str | None = None
     workflow: str = ""
     url: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a runner is at it."""
+        return self.status is JobStatus.IN_PROGRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,6 +534,14 @@ class NameTaken(ApiError):
 
 
 @dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of one status. Not `complete` where GitHub's list ends at its 1,000 results."""
+
+    rows: tuple[Run, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """
     One repository's unfinished jobs. `public` is None when no run told.
@@ -560,8 +589,11 @@ class GitHub(Protocol):
     def now(self) -> datetime:
         """GitHub's clock now: its newest `Date` header and the time since. Asks once if there was none."""
 
-    def queue(self, repository: str, *, deep: bool) -> Queue:
-        """All unfinished jobs of runs queued or in progress; `deep` adds waiting, pending, requested (D1)."""
+    def runs(self, repository: str, status: str) -> Runs:
+        """A repository's runs of one status: queued, in_progress, waiting, pending or requested."""
+
+    def jobs(self, run: Run) -> tuple[Job, ...]:
+        """A run's unfinished jobs."""
 
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
         """All runners registered in a scope."""

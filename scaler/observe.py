@@ -4,6 +4,9 @@ One reading of the world, in the order that makes it safe, as a snapshot that sa
 Instances first, then runners, then jobs. A machine that registers while we read is seen as an instance and
 as a runner, never as an orphan; a runner that takes a job while we read is named by the job, which is read
 last and outweighs the runner's idle record.
+
+Runners are listed where somebody has to be told by them: in scopes with an instance of ours that no running job names.
+A deep look lists them everywhere, for the sake of ghosts.
 """
 
 from __future__ import annotations
@@ -35,8 +38,10 @@ from scaler.model import (
     Up,
     View,
 )
+from scaler.queues import Queues
 
-CONNECTIONS = 32
+CONNECTIONS = 64
+"""Requests to GitHub at once, of the 100 that it allows (docs: rate limits for the REST API)."""
 SKEW = timedelta(minutes=2)
 
 T = TypeVar("T")
@@ -59,22 +64,32 @@ class Observer:
         self._unseen: list[Unseen] = []
         # Kept over ticks: each of its threads keeps its connection to GitHub.
         self._threads = ThreadPoolExecutor(connections)
+        self._queues = Queues(github, self._threads)
+        self._inhabited: tuple[Scope, ...] = ()
         self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
 
     def observe(self, *, deep: bool, known: Memory | None = None) -> tuple[Snapshot, Memory]:
         """
         The whole world of the fleet, and the memory (`known`, if the state parameter cannot be read).
 
-        `deep` also looks into runs that wait, for their siblings (D1).
+        `deep` also looks into runs that wait, for their siblings (D1), and for ghosts.
         """
         self._unseen = []
         instances = self._instances()
         parameters = self._parameters()
         memory = self._memory(known)
-        scopes = self._scopes(instances)
-        runners = self._runners(scopes, instances)
+        told = {each.instance_id: each.scope for each in parameters}
+        scopes = self._scopes(instances, told)
+        lives_in = partial(self._untold, scopes, instances, told)
+        runners = self._runners(scopes if deep else lives_in(self._queues.working()), instances)
         served = self._served()
-        jobs, public = self._queues(self._repositories(scopes), deep=deep)
+        queues = self._look(self._repositories(scopes), deep=deep)
+        if more := [scope for scope in lives_in(self._queues.working()) if scope not in runners]:
+            # A job was over: what its runner does now is for its record to tell, and again a job has the last word.
+            runners |= self._runners(more, instances)
+            queues |= self._look(self._repositories(more), deep=deep)
+        jobs, public = self._told(queues)
+        self._inhabited = tuple(lives_in(frozenset())) if instances else ()
         self._check_emptiness(instances, runners, jobs)
         self._check_clocks()
         return (
@@ -133,10 +148,10 @@ class Observer:
         runners = self._runners(scopes, ours)
         ours = [self._confirmed(instance, runners) for instance in ours]
         if not all(instance.scope for instance in ours):
-            scopes = self._scopes(ours)
+            scopes = self._scopes(ours, {})
             runners |= self._runners([scope for scope in scopes if scope not in runners], ours)
             scopes = list(runners)
-        jobs, public = self._queues(self._repositories(scopes), deep=True)
+        jobs, public = self._told(self._look(self._repositories(scopes), deep=True))
         snapshot = Snapshot(
             now=self._github.now(),
             runner_prefix=self._prefix,
@@ -164,11 +179,13 @@ class Observer:
     def _ask(self, view: View, scope: Scope, question: Callable[[], T], otherwise: T) -> T:
         try:
             return question()
-        except Denied as error:
-            self._unseen.append(Unseen(view, scope, str(error), denied=True, remedy=error.remedy))
         except ApiError as error:
-            self._unseen.append(Unseen(view, scope, str(error)))
+            self._not_seen(view, scope, error)
         return otherwise
+
+    def _not_seen(self, view: View, scope: Scope, error: ApiError) -> None:
+        denied = isinstance(error, Denied)
+        self._unseen.append(Unseen(view, scope, str(error), denied, error.remedy if isinstance(error, Denied) else ""))
 
     def _instances(self) -> tuple[Instance, ...]:
         found = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
@@ -192,16 +209,36 @@ class Observer:
             # A broken hint is a lost hint, and is written anew; nothing rests on it (D3).
             return known or Memory()
 
-    def _scopes(self, instances: Iterable[Instance]) -> list[Scope]:
-        """Where runners of ours may be: the config's scopes, and those an instance still bears as its tag."""
+    def _scopes(self, instances: Iterable[Instance], told: Mapping[str, Scope]) -> list[Scope]:
+        """Where runners of ours may be: the config's scopes, and those of an instance, by its tag or its parameter."""
         configured = [self._config.scope_of(repository) for repository in self._config.repositories]
-        return list(dict.fromkeys([*configured, *(i.scope for i in instances if i.scope)]))
+        inhabited = (instance.scope or told.get(instance.id) for instance in instances)
+        return list(dict.fromkeys([*configured, *filter(None, inhabited)]))
 
     def _repositories(self, scopes: Iterable[Scope]) -> list[str]:
         wanted = set(scopes)
         configured = [r for r in self._config.repositories if self._config.scope_of(r) in wanted]
         left = [s for s in wanted if "/" in s and s not in configured]
         return [*configured, *sorted(left)]
+
+    def _untold(
+        self, scopes: Sequence[Scope], instances: Iterable[Instance], told: Mapping[str, Scope], working: frozenset[str]
+    ) -> list[Scope]:
+        """
+        The scopes with an instance of ours that none of these working runners is.
+
+        One of which nobody knows where it registered may have done so anywhere. With no instance at all it is those
+        that had one when we last looked, or whose jobs run on ours: a list that is empty has to be contradicted (D8).
+        """
+        if not instances:
+            known = (runner for runner in working if runner.startswith(self._prefix))
+            return [scope for scope in scopes if scope in self._inhabited] or (list(scopes) if any(known) else [])
+        wanted = {
+            instance.scope or told.get(instance.id)
+            for instance in instances
+            if self._prefix + instance.id not in working
+        }
+        return [scope for scope in scopes if None in wanted or "" in wanted or scope in wanted]
 
     def _runners(self, scopes: Sequence[Scope], instances: Iterable[Instance]) -> dict[Scope, tuple[Runner, ...]]:
         def ask(scope: Scope) -> tuple[Runner, ...]:
@@ -253,19 +290,24 @@ class Observer:
             self._unseen.append(Unseen(View.GROUP, organization, why))
         return served
 
-    def _queues(self, repositories: Sequence[str], *, deep: bool) -> tuple[tuple[Job, ...], frozenset[str]]:
-        def ask(repository: str) -> Queue:
-            nothing = Queue(())
-            return self._ask(View.QUEUE, repository, lambda: self._github.queue(repository, deep=deep), nothing)
+    def _look(self, repositories: Sequence[str], *, deep: bool) -> dict[str, Queue | ApiError]:
+        return self._queues.look(repositories, deep=deep)
 
-        queues = list(self._threads.map(ask, repositories))
-        for repository, queue in zip(repositories, queues, strict=True):
+    def _told(self, queues: Mapping[str, Queue | ApiError]) -> tuple[tuple[Job, ...], frozenset[str]]:
+        """All jobs, and the repositories that are public."""
+        jobs: list[Job] = []
+        public = set()
+        for repository, queue in queues.items():
+            if isinstance(queue, ApiError):
+                self._not_seen(View.QUEUE, repository, queue)
+                continue
+            jobs += queue.jobs
+            if queue.public:
+                public.add(repository)
             if not queue.complete:
                 why = "GitHub's run list ends at 1,000 results: there are at least these jobs"
                 self._unseen.append(Unseen(View.QUEUE, repository, why))
-        jobs = tuple(job for queue in queues for job in queue.jobs)
-        public = frozenset(r for r, queue in zip(repositories, queues, strict=True) if queue.public)
-        return jobs, public
+        return tuple(jobs), frozenset(public)
 
     def _check_emptiness(
         self, instances: Sequence[Instance], runners: dict[Scope, tuple[Runner, ...]], jobs: Iterable[Job]

@@ -20,7 +20,6 @@ from scaler.model import (
     LaunchAnswer,
     LaunchKind,
     Parameter,
-    Queue,
     Removal,
     Runner,
     Secret,
@@ -222,13 +221,13 @@ def _clock(_rules: Rules, world: World, _call: Call) -> Answers:
     yield f"minute {world.time}", world.time, world
 
 
-def _queue(rules: Rules, world: World, call: Call) -> Answers:
+def _jobs(rules: Rules, world: World, call: Call) -> Answers:
     for numbers in rules.queues:
         jobs = tuple(
             Job(n, call.arguments[0], n, f"job-{n}", rules.labels_of_job(n), JobStatus.QUEUED, moment(world.time - 1))
             for n in numbers
         )
-        yield f"jobs {numbers}", Queue(jobs, public=False), world
+        yield f"jobs {numbers}", jobs, world
 
 
 def _runners(rules: Rules, world: World, _call: Call) -> Answers:
@@ -272,7 +271,7 @@ _ANSWERS: dict[str, Callable[[Rules, World, Call], Answers]] = {
     "delete_parameters": _delete_parameters,
     "load_state": _load_state,
     "save_state": _save_state,
-    "queue": _queue,
+    "jobs": _jobs,
     "runners": _runners,
     "jit_secret": _jit_secret,
     "remove_runner": _remove_runner,

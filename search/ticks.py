@@ -19,13 +19,15 @@ from scaler.decide import decide
 from scaler.memory import decode, encode
 from scaler.model import (
     Instance,
+    Job,
     LaunchAnswer,
     Market,
     Parameter,
     Plan,
-    Queue,
     Removal,
+    Run,
     Runner,
+    Runs,
     Scope,
     Secret,
     Snapshot,
@@ -103,9 +105,13 @@ class Ports:
         """A crash is a tick that is not gone on with."""
         return False
 
-    def queue(self, repository: str, *, deep: bool) -> Queue:
+    def runs(self, repository: str, status: str) -> Runs:
+        """All jobs are of one run."""
+        return Runs((Run(1, repository, status, "1", None),) if status == "queued" else ())
+
+    def jobs(self, run: Run) -> tuple[Job, ...]:
         """The jobs."""
-        answer: Queue = self._ask("queue", repository, deep)
+        answer: tuple[Job, ...] = self._ask("jobs", run.repository)
         return answer
 
     def runners(self, scope: Scope) -> tuple[Runner, ...]:

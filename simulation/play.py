@@ -43,7 +43,7 @@ AWS_ACTIONS = (
 )
 AWS_FAULTS = ("http500", "drop-before", "drop-after", "error", "delay")
 AWS_CODES = ("InternalError", "RequestLimitExceeded", "UnauthorizedOperation", "InsufficientInstanceCapacity")
-TICKS = frozenset({"tick", "crash", "race", "meets_a_push", "in_the_dark", "edited", "up", "down"})
+TICKS = frozenset({"tick", "watch", "crash", "race", "meets_a_push", "in_the_dark", "edited", "up", "down"})
 
 
 class Play:
@@ -136,6 +136,10 @@ class Play:
     def tick(self) -> None:
         """A healthy tick."""
         self.simulation.tick()
+
+    def watch(self, count: int, seconds: float) -> None:
+        """A process that ticks several times and keeps what it knows from one to the next."""
+        self.simulation.watch(count, seconds)
 
     def crash(self, number: int, late: bool) -> None:
         """A tick that dies at an effect."""

@@ -51,6 +51,11 @@ class Shown:
                 return question
         return ""
 
+    def begins(self) -> None:
+        """The process looks anew: what it was shown for an earlier tick tells nothing of this one."""
+        self._acting = False
+        self._lists.clear()
+
     # --- what the wire tells -------------------------------------------------------------------
 
     def read(self, path: str, parameters: Mapping[str, Any], status: int, text: str) -> None:

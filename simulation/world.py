@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -136,13 +137,13 @@ class Simulation:
     # --- ticks ---------------------------------------------------------------------------------
 
     def reconciler(
-        self, tap: Tap | None = None, config: Config | None = None, forced: frozenset[str] = frozenset()
+        self, tap: Tap | None = None, config: Config | None = None, shown: Shown | None = None
     ) -> Reconciler:
-        """The shipped program from adapters to loop, in a process of its own, so to speak; `forced` by the button."""
+        """The shipped program from adapters to loop, in a process of its own, so to speak; `shown` is what it sees."""
         tap = tap or Tap(self.clock)
         config = config or self.config
         clock = VirtualClock(self.clock)
-        shown = self.shown(config, forced)
+        shown = shown or self.shown(config)
         github = DirectGitHub(self.server, tap, clock, shown)
         cloud = AwsApi(config, cast("boto3.Session", DirectSession(self.aws, tap, shown)), clock)
         observer = Observer(config, github, cloud, self.prefix, connections=1)
@@ -155,16 +156,27 @@ class Simulation:
 
     def tick(self, tap: Tap | None = None, config: Config | None = None) -> Tick | None:
         """One tick of a fresh process; None if it died on the way."""
-        return self._run(lambda reconciler: reconciler.tick(), self.reconciler(tap, config))
+        return self._run(self.reconciler(tap, config).tick)
+
+    def watch(self, count: int, every: float) -> None:
+        """A process that ticks `count` times, `every` seconds apart, and keeps what it knows; every third look is deep."""
+        shown = self.shown()
+        reconciler = self.reconciler(shown=shown)
+        for number in range(count):
+            shown.begins()
+            tick = self._run(partial(reconciler.tick, deep=number % 3 == 0))
+            self.clock.advance(every)
+            if tick is None:
+                return
 
     def by_hand(self, *asked: Up | Down, tap: Tap | None = None) -> Tick | None:
         """The button."""
         forced = frozenset(ask.instance_id for ask in asked if isinstance(ask, Down) and ask.force)
-        return self._run(lambda reconciler: reconciler.by_hand(asked), self.reconciler(tap, forced=forced))
+        return self._run(partial(self.reconciler(tap, shown=self.shown(forced=forced)).by_hand, asked))
 
-    def _run(self, what: Callable[[Reconciler], Tick], reconciler: Reconciler) -> Tick | None:
+    def _run(self, what: Callable[[], Tick]) -> Tick | None:
         try:
-            tick = what(reconciler)
+            tick = what()
         except Crashed:
             return None
         self.told(tick)

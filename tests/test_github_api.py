@@ -14,6 +14,7 @@ from scaler.github_api import GitHubApi
 from scaler.model import ApiError, Denied, Removal, Unavailable
 from scaler.reconcile import RealClock
 from scaler.sandbox.loopback import HttpAnswer, HttpRequest, LoopbackServer
+from tests import looking
 
 RUN = {"id": 1, "repository": {"private": True}}
 JOB = {
@@ -84,25 +85,25 @@ ODD_QUEUES = [
 @pytest.mark.parametrize("answer", ODD_QUEUES)
 def test_an_odd_answer_is_no_answer(answer: Callable[[HttpRequest], tuple[int, Any]]) -> None:
     with github(answer) as api, pytest.raises(Unavailable):
-        api.queue("acme/api", deep=False)
+        looking.queue(api, "acme/api", deep=False)
 
 
 def test_an_even_answer_is_one() -> None:
     with github(queue(JOB)) as api:
-        (job,) = api.queue("acme/api", deep=False).jobs
+        (job,) = looking.queue(api, "acme/api", deep=False).jobs
     assert (job.id, job.labels, job.created_at) == (7, frozenset({"x64"}), datetime(2026, 11, 23, 9, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("labels", [None, []])
 def test_a_job_without_labels_is_data(labels: Any) -> None:
     with github(queue({**JOB, "labels": labels})) as api:
-        assert api.queue("acme/api", deep=False).jobs[0].labels == frozenset()
+        assert looking.queue(api, "acme/api", deep=False).jobs[0].labels == frozenset()
 
 
 @pytest.mark.parametrize("date", ["soon", "", None, -1, 0, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_job_without_a_date_is_data(date: Any) -> None:
     with github(queue({**JOB, "created_at": date})) as api:
-        assert api.queue("acme/api", deep=False).jobs[0].created_at is None
+        assert looking.queue(api, "acme/api", deep=False).jobs[0].created_at is None
 
 
 @pytest.mark.parametrize("odd", [{"status": "asleep"}, {"busy": "no"}, {"busy": None}, {"id": True}])

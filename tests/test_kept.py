@@ -18,6 +18,7 @@ from scaler.sandbox.github.server import Exchange, GitHubServer
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
+from tests import looking
 
 API, TOKEN = "acme/api", "ghp_" + "kept" * 9
 JOB = JobSpec("build", ("self-hosted", "x64"), 600.0)
@@ -44,7 +45,7 @@ def charged(server: GitHubServer) -> int:
 
 
 def jobs(github: GitHubApi) -> tuple[Job, ...]:
-    return github.queue(API, deep=True).jobs
+    return looking.queue(github, API, deep=True).jobs
 
 
 def test_an_unchanged_list_costs_nothing_the_second_time(server: GitHubServer, github: GitHubApi) -> None:

@@ -18,7 +18,7 @@ from scaler.github_api import GitHubApi
 from scaler.model import JobStatus
 from scaler.reconcile import RealClock
 from scaler.sandbox.sandbox import Sandbox
-from tests import pygithub_recordings
+from tests import looking, pygithub_recordings
 from tests.conftest import Ran, World
 from tests.exchange import Exchange
 from tests.fetched import needed
@@ -301,7 +301,7 @@ def test_what_is_served_again_is_what_github_describes(description: Description)
     """Turning the clock back leaves the description in nothing."""
     with RecordedGitHub(matrix(), at("2023-01-10T08:24:29")) as server:
         github = GitHubApi("made-up", server.url, RealClock())
-        jobs = github.queue(MATRIX, deep=True).jobs
+        jobs = looking.queue(github, MATRIX, deep=True).jobs
         assert at("2023-01-10T08:24:29") <= github.now() < at("2023-01-10T08:24:59")
     states: dict[JobStatus, int] = {state: sum(job.status is state for job in jobs) for state in JobStatus}
     assert {state: count for state, count in states.items() if count} == {

@@ -15,6 +15,7 @@ from simulation.boxes import Habit
 from simulation.oracle import BUDGET, FOREIGN, HELD, KILLED, UNSEEN_TOUCHED, Counts
 from simulation.wire import DirectGitHub, Tap, VirtualClock
 from simulation.world import CONFIG, Simulation
+from tests import looking
 
 REUSED = CONFIG.replace("    max: 2\n", "    max: 2\n    ephemeral: false\n")
 
@@ -202,7 +203,7 @@ def a_runner_is_removed_in_the_dark() -> Simulation:
     assert github.runners("acme/api")  # asked again, GitHub shows it
     sim.github.fault(Fault(FaultKind.STATUS, path=r"/actions/runs$", times=None))
     with pytest.raises(Unavailable):
-        github.queue("acme/api", deep=True)
+        looking.queue(github, "acme/api", deep=True)
     assert sim.oracle.broken == []
     github.remove_runner("acme/api", runner.id)
     assert tap.effects

@@ -47,6 +47,7 @@ MOVES: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "up": (POOLS, REPOSITORIES, st.integers(1, 3)),
     "down": (WHICH, st.booleans()),
     "hold": (WHICH, st.booleans()),
+    "watch": (st.integers(2, 7), st.sampled_from([15.0, 61.0, 130.0])),
     "crash": (st.integers(1, 12), st.booleans()),
     "race": (st.integers(1, 10), st.sampled_from([0.1, 2.0])),
     "meets_a_push": (st.integers(1, 6), POOLS, REPOSITORIES),

@@ -31,13 +31,13 @@ PURE |= {"difflib", "re"}
 VOCABULARY = {"model", "config", "schedule"}
 SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.
-READS = {"now", "queue", "runners", "is_public", "group_repositories", "registration_url", "parameter_name"}
+READS = {"now", "runs", "jobs", "runners", "is_public", "group_repositories", "registration_url", "parameter_name"}
 READS |= {"default_branch", "is_waiting", "newest"}
 READS |= {"instances", "instance", "look", "parameters", "load_state"}
 
 MODULE_LINES = 350
 FUNCTION_LINES = 40
-LONG_MODULES = {"model": 660}  # the vocabulary: declarations alone, one page of words to read at once
+LONG_MODULES = {"model": 740}  # the vocabulary: declarations alone, one page of words to read at once
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ ADAPTERS = (
     ),
     Fault(
         "jobs of runs in progress are not looked at (RG-16)",
-        "scaler/github_api.py",
+        "scaler/queues.py",
         'ACTIVE = ("queued", "in_progress")',
         'ACTIVE = ("queued",)',
         (f"{END_TO_END}::test_a_queued_job_of_a_run_in_progress_is_seen",),
@@ -235,17 +235,17 @@ OBSERVING = (
     Fault(
         "jobs are read before runners",
         "scaler/observe.py",
-        "        runners = self._runners(scopes, instances)\n        served = self._served()\n"
-        "        jobs, public = self._queues(self._repositories(scopes), deep=deep)\n",
-        "        jobs, public = self._queues(self._repositories(scopes), deep=deep)\n"
-        "        runners = self._runners(scopes, instances)\n        served = self._served()\n",
+        "        runners = self._runners(scopes if deep else lives_in(self._queues.working()), instances)\n"
+        "        served = self._served()\n        queues = self._look(self._repositories(scopes), deep=deep)\n",
+        "        queues = self._look(self._repositories(scopes), deep=deep)\n        served = self._served()\n"
+        "        runners = self._runners(scopes if deep else lives_in(self._queues.working()), instances)\n",
         ("tests/test_observe.py",),
     ),
     Fault(
         "one repository's failure aborts the tick (RG-25)",
         "scaler/observe.py",
-        "            self._unseen.append(Unseen(view, scope, str(error)))\n",
-        "            raise\n",
+        "                self._not_seen(View.QUEUE, repository, queue)\n",
+        "                raise queue\n",
         (f"{DEGRADED}::test_one_missing_repository_does_not_stop_the_others",),
     ),
     Fault(
@@ -272,8 +272,8 @@ OBSERVING = (
     Fault(
         "what could not be read is an empty answer",
         "scaler/observe.py",
-        "            self._unseen.append(Unseen(view, scope, str(error)))\n",
-        "            pass\n",
+        "        denied = isinstance(error, Denied)\n",
+        "        return\n",
         (LIVES,),
     ),
 )
@@ -510,15 +510,15 @@ ENDING = (
     Fault(
         "with the instances unseen every runner is a ghost",
         "scaler/lifecycle.py",
-        "    if not snapshot.sees(View.INSTANCES):\n        life.ghosts.update(memory.ghosts)\n        return\n",
-        "",
+        "    if not snapshot.sees(View.INSTANCES) or not snapshot.deep:\n",
+        "    if not snapshot.deep:\n",
         (DECIDE,),
     ),
     Fault(
         "with the instances unseen every parameter is stale",
         "scaler/lifecycle.py",
-        "    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):",
-        "    if not snapshot.sees(View.CLOCK):",
+        "    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK)",
+        "    if not snapshot.sees(View.CLOCK)",
         (DECIDE,),
     ),
     Fault(

@@ -59,7 +59,11 @@ class LaunchTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One entry of `pools`. `labels` are lower-case; `markets` are tried in order; no `subnets`: the template's."""
+    """
+    One entry of `pools`. `labels` are lower-case; `markets` are tried in order; no `subnets`: the template's.
+
+    `price_per_hour` of one instance, in USD; None is unknown.
+    """
 
     name: str
     arch: Arch
@@ -75,6 +79,7 @@ class Pool:
     boot_timeout: timedelta
     idle_timeout: timedelta
     max_lifetime: timedelta
+    price_per_hour: float | None = None
 
     def idle_floor(self, now: datetime) -> int:
         """How many runners stay idle per scope at this time: of the schedules that are active, the highest count."""
@@ -85,7 +90,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole file, checked. `path` is the file as given, `warnings` what is allowed but unwise."""
+    """
+    The whole file, checked. `path` is the file as given, `warnings` what is allowed but unwise.
+
+    `price_per_minute` of the job that runs this program, in USD; None is unknown.
+    """
 
     path: str
     fleet: str
@@ -101,6 +110,7 @@ class Config:
     tags: Mapping[str, str]
     warnings: tuple[Problem, ...]
     parameter_writes_per_second: int = 3
+    price_per_minute: float | None = None
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name."""
@@ -207,6 +217,7 @@ def _config(file: str, values: dict[str, Any], warnings: tuple[Problem, ...]) ->
         tags=MappingProxyType(values["tags"]),
         warnings=warnings,
         parameter_writes_per_second=aws["parameter_writes_per_second"],
+        price_per_minute=github.get("price_per_minute"),
     )
 
 
@@ -227,4 +238,5 @@ def _pool(name: str, values: dict[str, Any]) -> Pool:
         boot_timeout=values["boot_timeout"],
         idle_timeout=values["idle_timeout"],
         max_lifetime=values["max_lifetime"],
+        price_per_hour=values.get("price_per_hour"),
     )

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from scaler.chart import chart
 from scaler.config import Config
+from scaler.costs import Costs, costs_of, in_short, table_of
 from scaler.markup import code, folded, link, plain, table
 from scaler.model import Outcome, Reason, Result, Subject, Tick, Verdict
 from scaler.report import (
@@ -40,6 +41,10 @@ LINKS = 3
 """Jobs named for one cause."""
 WELL = frozenset({Result.DONE, Result.TAKEN, Result.BUSY, Result.SKIPPED})
 """Outcomes that ask nothing of anybody: the next tick goes on from there."""
+PRICES = (
+    "In USD, from `price_per_hour` of each pool and `github.price_per_minute`. A day like this: 24 hours of the mean"
+    " number of instances since the first tick."
+)
 HOW_TO_STOP = (
     "Keep an instance: tag it `runner-scaler:hold`. Launch no more: `max: 0` in its pool. Stop all: disable the"
     " workflow; instances end themselves."
@@ -62,6 +67,7 @@ def markdown(tick: Tick, config: Config, trend: Trend | None = None) -> str:
         *_pools(tick, config),
         *_rest(tick),
         *_commands(tick),
+        *_costs(costs_of(config, trend)),
         HOW_TO_STOP,
     ]
     return "\n\n".join(parts) + "\n"
@@ -79,7 +85,7 @@ def _not_seen(tick: Tick) -> list[str]:
             parts.append(folded("How to mend it", code(each.remedy)))
     if len(found) > OPEN_ROWS:
         parts.append(_more(len(found) - OPEN_ROWS))
-    return parts
+    return [*parts, "What was not seen is left alone: nothing there is ended."] if parts else []
 
 
 def _failed(tick: Tick) -> list[str]:
@@ -180,6 +186,13 @@ def _commands(tick: Tick) -> list[str]:
     told = ", ".join(f"{count} {result}" for result, count in done.items() if count > 0)
     title = f"{counted(len(tick.plan.commands), 'command')}: {told}"
     return [folded(title, _cut(("Command", "Why", "Outcome"), rows, ALL_ROWS))]
+
+
+def _costs(costs: Costs) -> list[str]:
+    head, *rows = [tuple(map(plain, row)) for row in table_of(costs)]
+    if not costs.priced and not any(cost.now or cost.hours for cost in costs.pools):
+        return []
+    return [folded(f"Costs: {in_short(costs)}", _cut(head, rows, ROWS) + f"\n\n{PRICES}")]
 
 
 # --- parts ---------------------------------------------------------------------------------------

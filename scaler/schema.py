@@ -55,6 +55,11 @@ def _number(low: int, high: int, description: str, **more: Any) -> Schema:
     return _schema("integer", description, f"a whole number {low}..{high}", **bounds)
 
 
+def _price(high: int, description: str, example: float) -> Schema:
+    bounds: Schema = {"minimum": 0, "maximum": high, "x_remedy": "write a number", "examples": [example]}
+    return _schema("number", description, f"a price in USD 0..{high}, such as {example}", **bounds)
+
+
 def _text(pattern: str, expected: str, description: str, **more: Any) -> Schema:
     return _schema("string", description, expected, pattern=pattern, **more)
 
@@ -205,6 +210,9 @@ _POOL = _object(
             x_why_low="GitHub's busy flag lags up to 60s",
         ),
         "max_lifetime": _duration("10m", "1d", "No instance lives longer, whatever it does.", default="6h"),
+        "price_per_hour": _price(
+            1000, "What an hour of one instance costs you, in USD. For the costs in the summary alone.", 0.1008
+        ),
     },
     "a mapping with arch, labels, launch_template and max",
     "Instances of one kind, for jobs whose labels are all among the pool's.",
@@ -245,6 +253,9 @@ _GITHUB = _object(
         "runner_group": _text(
             *(_GROUP, "a runner group's name of up to 64 letters, digits, spaces and . _ -"),
             "The runner group, with `register_at: organization`. Without it, Default.",
+        ),
+        "price_per_minute": _price(
+            10, "What a minute of the scaler's own job costs you, in USD. For the costs in the summary alone.", 0.006
         ),
     },
     "a mapping with register_at",

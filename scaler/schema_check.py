@@ -16,6 +16,7 @@ from scaler.yaml_marks import Mapping, Node, Scalar, Sequence
 
 _JSON = {Scalar: "a single value", Sequence: "a list", Mapping: "a mapping"}
 _INVALID: Any = object()
+_UNQUOTED = {"integer": r"[0-9]{1,9}", "number": r"[0-9]{1,9}(\.[0-9]{1,9})?", "boolean": "true|false"}
 
 
 class Checked:
@@ -145,10 +146,13 @@ class Checked:
             self.error(path, f"{size} entries, more than {most}; {schema.get('x-too-many', 'remove some')}")
 
     def _scalar(self, node: Scalar, schema: Schema, path: str) -> Any:
-        if node.kind != schema["type"]:
+        kind = _number(node) if schema["type"] == "number" else node.kind
+        if kind != schema["type"]:
             return self._wrong_type(node, schema, path)
         value: Any = node.text
-        if node.kind == "integer":
+        if kind == "number":
+            value = float(node.text[:20])
+        elif kind == "integer":
             value = int(node.text[:20])  # enough to know that it is too large; int() refuses thousands of digits
         elif node.kind == "boolean":
             value = node.text.lower() == "true"
@@ -159,7 +163,7 @@ class Checked:
             self.error(path, f"expected {schema['const']}, got {quoted(value)}")
             return _INVALID
         low, high = schema.get("minimum", value), schema.get("maximum", value)
-        if node.kind == "integer" and not low <= value <= high:
+        if kind in ("integer", "number") and not low <= value <= high:
             self.error(path, f"{quoted(value)} is outside {low}..{high}")
             return _INVALID
         if why := schema_kinds.doubt(value, schema):
@@ -178,7 +182,7 @@ class Checked:
                 got, remedy = "nothing", "give a value, or remove the key" if "default" in schema else remedy
             elif node.kind != "string":
                 got, remedy = f"{got}, which is {_kind(node)} to YAML", "quote it" if kind == "string" else remedy
-            elif kind in ("integer", "boolean") and re.fullmatch(r"[0-9]{1,9}|true|false", node.text):
+            elif kind in ("integer", "number", "boolean") and re.fullmatch(_UNQUOTED[kind], node.text):
                 got, remedy = f"the text {got}", "remove the quotes"
         self.error(path, f"expected {schema['x-expected']}, got {got}" + (f"; {remedy}" if remedy else ""))
         return _INVALID
@@ -212,6 +216,12 @@ def _mismatch(text: str, schema: Schema) -> str | None:
 def _pattern(pattern: str) -> re.Pattern[str]:
     """JSON Schema's `$` is the end of the text; Python's would let a final newline pass."""
     return re.compile(pattern.replace("$)", r"\Z)").removesuffix("$") + (r"\Z" if pattern.endswith("$") else ""))
+
+
+def _number(node: Scalar) -> str:
+    """`number` for a whole number or a plain fraction; YAML has more ways to write one, which nobody should need."""
+    plain = node.kind in ("integer", "a number with a fraction") and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", node.text)
+    return "number" if plain else node.kind
 
 
 def _unknown(key: str, known: Map[str, Schema]) -> str:

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from scaler.config import Config
+from scaler.costs import costs_of, in_short
 from scaler.model import Reason, Subject, Tick, Verdict
 from scaler.report import NOT_OURS, age_of, blind, by_urgency, headline, state
 from scaler.text import safe
+from scaler.trend import first
 
 ROWS = 100
 """A list at a terminal is cut there, with a count; the JSON document has all of it."""
@@ -41,6 +43,7 @@ def status(tick: Tick, config: Config) -> list[str]:
     rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE)]
     if rest:
         found += ["left behind:", *_rows(tick, rest)]
+    found.append(f"costs: {in_short(costs_of(config, first(tick)))}")
     return [*found, "how to stop:", *(f"  {line}" for line in HOW_TO_STOP)]
 
 

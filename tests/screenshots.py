@@ -32,10 +32,12 @@ from tests.fetched import Unreachable, client, kept, verify
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WIDTH = 960
+SIMULATED = "http://github.simulation"
 CONFIG = """\
 version: 1
 fleet: main
 aws: {region: us-east-1}
+github: {price_per_minute: 0.006}
 repositories: [acme/api, acme/web, acme/infra]
 max_runners: 12
 pools:
@@ -45,11 +47,13 @@ pools:
     launch_template: {name: runner-amd64, version: 3}
     market: spot-then-on-demand
     max: 8
+    price_per_hour: 0.1008
   arm64:
     arch: arm64
     labels: [self-hosted, linux, arm64, acme]
     launch_template: {name: runner-arm64, version: 3}
     max: 4
+    price_per_hour: 0.0816
 """
 AMD64 = ("self-hosted", "linux", "x64", "acme")
 ARM64 = ("self-hosted", "linux", "arm64", "acme")
@@ -128,7 +132,7 @@ def play(scene: Scene) -> str:
 
     def on_tick(tick: Tick) -> None:
         nonlocal trend
-        tick = _on_github(tick, sim.server.url)
+        tick = _on_github(tick)
         trend = then(trend, tick)
         pages[:] = [markdown(tick, sim.config, trend)]
         passed = (sim.clock.now() - start) / timedelta(minutes=1)
@@ -139,9 +143,9 @@ def play(scene: Scene) -> str:
     return pages[0]
 
 
-def _on_github(tick: Tick, server: str) -> Tick:
+def _on_github(tick: Tick) -> Tick:
     """With the addresses that jobs have on github.com."""
-    verdicts = tuple(replace(v, url=v.url.replace(server, "https://github.com")) for v in tick.plan.verdicts)
+    verdicts = tuple(replace(v, url=v.url.replace(SIMULATED, "https://github.com")) for v in tick.plan.verdicts)
     return replace(tick, plan=replace(tick.plan, verdicts=verdicts))
 
 

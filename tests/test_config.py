@@ -243,6 +243,35 @@ def test_a_number_that_yaml_may_read_otherwise_is_refused_and_why(written: str, 
     assert says in told
 
 
+@pytest.mark.parametrize(
+    ("written", "price"), [("0", 0.0), ("1", 1.0), ("0.1008", 0.1008), ("1000.0", 1000.0), ("0.5", 0.5)]
+)
+def test_a_price_is_a_whole_number_or_a_plain_fraction(written: str, price: float, tmp_path: Path) -> None:
+    (pool,) = read(changed(("max: 20", f"max: 20\n    price_per_hour: {written}")), tmp_path).pools
+    assert pool.price_per_hour == price
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (
+            "1e3",
+            'expected a price in USD 0..1000, such as 0.1008, got "1e3", which is a number with a fraction to YAML',
+        ),
+        (".nan", 'got ".nan", which is a number with a fraction to YAML; write a number'),
+        (".5", 'got ".5", which is a number with a fraction to YAML; write a number'),
+        ('"0.10"', 'got the text "0.10"; remove the quotes'),
+        ("$0.10", 'got "$0.10"; write a number'),
+        ("-0.5", ": -0.5 is outside 0..1000"),
+        ("1000.01", ": 1000.01 is outside 0..1000"),
+    ],
+)
+def test_a_price_that_is_none_is_refused_and_why(written: str, says: str, tmp_path: Path) -> None:
+    (told,) = lines(changed(("max: 20", f"max: 20\n    price_per_hour: {written}")), tmp_path)
+    assert told.startswith("config.yaml:12: pools.amd64.price_per_hour: ")
+    assert says in told
+
+
 @pytest.mark.parametrize("written", ["no", "on", "Yes", "true", "123", "1.5", "0x10", "12:30:45", "2026-11-23", "=="])
 def test_a_text_that_yaml_may_read_otherwise_wants_quotes(written: str, tmp_path: Path) -> None:
     bare = lines(changed(more=f"tags: {{team: {written}}}\n"), tmp_path)

@@ -104,6 +104,18 @@ PAGE = """\
 
 </details>
 
+<details><summary>Costs: no price is set; 1 instance now, 24 instance-hours in a day like this</summary>
+
+|  | Now | An hour | A day like this |
+| --- | --- | --- | --- |
+| Pool amd64 | 1 | unknown | 24 h, unknown |
+| The scaler's own job | 0 | 0 | each minute begun, unknown |
+
+In USD, from `price_per_hour` of each pool and `github.price_per_minute`. A day like this: 24 hours of the mean number \
+of instances since the first tick.
+
+</details>
+
 Keep an instance: tag it `runner-scaler:hold`. Launch no more: `max: 0` in its pool. Stop all: disable the workflow; \
 instances end themselves.
 """

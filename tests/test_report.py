@@ -57,6 +57,7 @@ pool amd64: 2 of 4 (1 busy, 1 booting)
 pool arm64: 0 of 4 (nothing runs)
 left behind:
     acme/api  main-1a2b3c-i-9  ghost: offline, and its instance is gone; deregistered if that is still so in 5m
+costs: no price is set; 2 instances now, 48 instance-hours in a day like this
 how to stop:
   end an instance: down -i INSTANCE_ID (with --force even if it runs a job)
   keep an instance: tag it runner-scaler:hold

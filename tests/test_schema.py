@@ -73,6 +73,9 @@ A_POOL = ("pools", "amd64")
         pytest.param(("max_runners",), -1, id="minimum"),
         pytest.param(("max_runners",), 10_001, id="maximum"),
         pytest.param(("max_runners",), 1.5, id="type of a number"),
+        pytest.param((*A_POOL, "price_per_hour"), -0.1, id="minimum of a price"),
+        pytest.param((*A_POOL, "price_per_hour"), 1000.5, id="maximum of a price"),
+        pytest.param((*A_POOL, "price_per_hour"), "0.1", id="type of a price"),
         pytest.param(("pools",), {}, id="minProperties"),
         pytest.param(("pools",), {f"p{n}": GOOD["pools"]["amd64"] for n in range(51)}, id="maxProperties"),
         pytest.param(("pools", "A"), GOOD["pools"]["amd64"], id="propertyNames"),
@@ -143,6 +146,7 @@ pools = st.fixed_dictionaries(
         "boot_timeout": durations,
         "idle_timeout": durations,
         "max_lifetime": st.sampled_from(["1h", "24h", "1d", "90m"]),
+        "price_per_hour": st.sampled_from([0, 1, 0.0, 0.1008, 1000]),
     },
 )
 repositories = st.lists(

@@ -27,6 +27,12 @@ test: dev data ## All tests (ARGS="-k name" for some)
 test-action: dev npm data ## The action as GitHub runs it: workflows to outputs, by the runner's rules (part of the tests)
 	@$(DEV)/python -m pytest -n auto tests/test_action_*.py $(ARGS)
 
+.PHONY: test-image
+test-image: dev data ## The image for real, as root: built by packer, booted in a Debian root (3 minutes; ARGS="-k name" for some)
+	@scripts/system-packages.sh debootstrap ip jq curl packer systemd-nspawn unshare || [[ -z "$${CI:-}" ]]
+	@root=(); [[ $$EUID -eq 0 || -z "$${CI:-}" ]] || root=(sudo -n --preserve-env=CI); \
+	"$${root[@]}" $(DEV)/python -m pytest -n auto -m image $(ARGS)
+
 .PHONY: check
 check: lint types test ## What CI runs: format, linters, types, tests
 

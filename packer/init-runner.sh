@@ -170,15 +170,18 @@ ssm() {
 
 # Names the error in an answer of SSM; only its type, since a message could quote what it was sent.
 ssm_error() {
-  local type='no answer'
-  [[ ! $1 =~ \"__type\"[[:space:]]*:[[:space:]]*\"([A-Za-z#.]+)\" ]] || type=${BASH_REMATCH[1]##*#}
-  printf '%s' "$type (HTTP ${1##*$'\n'})"
+  if [[ $1 =~ \"__type\"[[:space:]]*:[[:space:]]*\"([A-Za-z#.]+)\" ]]; then
+    printf '%s' "${BASH_REMATCH[1]##*#} (HTTP ${1##*$'\n'})"
+  else
+    printf '%s' "no answer (HTTP ${1##*$'\n'})"
+  fi
 }
 
 # The parameter comes some time after the launch, or never. A missing one may also be answered by AccessDenied: the
-# role may only read a parameter that has this instance's id as a tag, and a missing one has no tags.
+# role may only read a parameter that has this instance's id as a tag, and a missing one has no tags. What SSM answers is
+# told when it changes: a clock that is off, no route, no right are each known by it.
 await_parameter() {
-  local last='not asked'
+  local last='not asked' told=''
   until [[ ${answer##*$'\n'} == 200 ]]; do
     ((waited < SECRET_TIMEOUT)) || die "no registration secret in $parameter_name: $last"
     if ((${#role[@]})) || credentials; then
@@ -193,6 +196,8 @@ await_parameter() {
     *'no role'*) ;;
     *) last=$(ssm_error "$answer") && role=() ;; # expired, perhaps: ask for new ones
     esac
+    [[ $last == "$told" ]] || say "waiting: $last"
+    told=$last
     pause 1
   done
 }

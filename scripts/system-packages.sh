@@ -4,7 +4,10 @@
 set -euo pipefail
 
 # Debian's and Ubuntu's package of a command, where it has another name.
-declare -A package_of=([pip]=python3-pip [node]=nodejs ["systemd-analyze"]=systemd [unshare]=util-linux)
+declare -A package_of=(
+  [pip]=python3-pip [node]=nodejs ["systemd-analyze"]=systemd [unshare]=util-linux [ip]=iproute2
+  ["systemd-nspawn"]=systemd-container
+)
 
 present() {
   if [[ $1 == pip ]]; then

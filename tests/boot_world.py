@@ -24,6 +24,7 @@ from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Entry, Journal
 from scaler.sandbox.loopback import HttpRequest
 from scaler.sandbox.machines.machines import MachineFault, Machines
+from tests.image_machines import ImageMachines
 
 LABELS = ("self-hosted", "linux", "x64", "acme")
 LIMITS = {"boot_timeout": 600, "idle_timeout": 300, "max_lifetime": 21_600}
@@ -218,12 +219,14 @@ def boot_world(
     faults: Iterable[MachineFault] = (),
     customize: Callable[[Path], None] = lambda _: None,
     speed: float = 1.0,
+    machines_are: Callable[..., Machines] = Machines,
     **aws_settings: Any,
 ) -> Iterator[World]:
     """An empty repository `acme/api`, an account without instances. EC2's own states take no time."""
     clock = Clock(speed=speed)
     journal = Journal(clock)
-    machines = Machines(clock, journal, workdir, boot_delay=0.0, faults=faults, customize=customize, shortest_sleep=0.0)
+    how = {"boot_delay": 0.0, "faults": faults, "customize": customize, "shortest_sleep": 0.0}
+    machines = machines_are(clock, journal, workdir, **how)
     github = GitHubWorld(clock, journal)
     github.add_organization("acme")
     github.add_repository("acme/api")
@@ -232,6 +235,8 @@ def boot_world(
     aws.configure({"boot": {"pending": 0, "shutdown": 0}, **aws_settings})
     github_server, aws_server = GitHubServer(github), AwsServer(aws)
     machines.connect(aws, aws_server.url)
+    if isinstance(machines, ImageMachines):
+        machines.reach(github_server.url)
     for part in (clock, machines, github_server, aws_server):
         part.start()
     try:

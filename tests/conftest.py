@@ -18,6 +18,8 @@ from hypothesis import settings
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.sandbox import Sandbox
+from tests.certificates import Authority
+from tests.debian_root import Image, debian_root, lacking, or_skip, provision, runner_mirror
 from tests.runner_files import key_values
 from tests.watcher import described
 
@@ -217,6 +219,27 @@ def every_exchange_is_described(request: pytest.FixtureRequest, monkeypatch: pyt
         server.observers.append(request.getfixturevalue("described"))
 
     monkeypatch.setattr(GitHubServer, "__init__", begin_watched)
+
+
+@pytest.fixture(scope="session")
+def debian() -> Path:
+    """A Debian root that nobody writes to."""
+    or_skip(lacking())
+    return debian_root()
+
+
+@pytest.fixture(scope="session")
+def image(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image: the root, and what the shipped provisioner installs in it."""
+    folder = tmp_path_factory.mktemp("image")
+    with runner_mirror(folder / "mirror") as (url, sha256):
+        return provision(debian, folder, RUNNER_MIRROR=url, RUNNER_SHA256=sha256)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whose certificates the image's machines trust."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,14 +24,27 @@ from scaler.sandbox.aws.seed import IMAGES, launch_data
 from scaler.sandbox.aws.server import Call
 from scaler.sandbox.machines.machines import FaultKind, MachineFault
 from tests.boot_world import LIMITS, World, boot_world
+from tests.image_machines import ImageMachines
 
 ROOT = Path(__file__).parents[1]
 
 
+Boot = Callable[..., AbstractContextManager[World]]
+
+
+@pytest.fixture(params=["process", pytest.param("image", marks=pytest.mark.image)])
+def boot(request: pytest.FixtureRequest) -> Boot:
+    """`boot_world`, whose machines are the sandbox's processes, or boot in the image."""
+    if request.param == "process":
+        return boot_world
+    image, authority = request.getfixturevalue("image"), request.getfixturevalue("authority")
+    return partial(boot_world, machines_are=partial(ImageMachines, image, authority))
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, boot: Boot) -> Iterator[World]:
     """A world whose machines are well."""
-    with boot_world(tmp_path) as found:
+    with boot(tmp_path) as found:
         yield found
 
 
@@ -63,7 +78,7 @@ def test_the_runner_registers_with_exactly_what_the_parameter_says(world: World)
     assert not runner.ephemeral
 
 
-def test_the_runner_program_is_told_not_to_update_itself_and_to_take_nobodys_place(tmp_path: Path) -> None:
+def test_the_runner_program_is_told_not_to_update_itself_and_to_take_nobodys_place(boot: Boot, tmp_path: Path) -> None:
     """
     An update costs the only job of an ephemeral runner its time; the image is what is renewed (RG-19).
 
@@ -72,22 +87,22 @@ def test_the_runner_program_is_told_not_to_update_itself_and_to_take_nobodys_pla
 
     def note_arguments(home: Path) -> None:
         (home / "config.sh").rename(home / "config-itself.sh")
-        noting = f'#!/bin/bash\nprintf "%s\\n" "$@" >{tmp_path}/arguments\nexec "${{0%/*}}/config-itself.sh" "$@"\n'
+        noting = '#!/bin/bash\nprintf "%s\\n" "$@" >arguments\nexec "${0%/*}/config-itself.sh" "$@"\n'
         (home / "config.sh").write_text(noting)
         (home / "config.sh").chmod(0o755)
 
-    with boot_world(tmp_path / "machines", customize=note_arguments) as world:
-        world.hand_over("token")
+    with boot(tmp_path / "machines", customize=note_arguments) as world:
+        instance_id = world.hand_over("token")
         world.until(world.online, "online")
-    arguments = (tmp_path / "arguments").read_text().splitlines()
+        arguments = (world.machines.home(instance_id) / "arguments").read_text().splitlines()
     assert {"--disableupdate", "--unattended", "--ephemeral", "--no-default-labels"} <= set(arguments)
     assert "--replace" not in arguments
 
 
-def test_a_machine_finds_its_parameter_in_its_own_region(tmp_path: Path) -> None:
+def test_a_machine_finds_its_parameter_in_its_own_region(boot: Boot, tmp_path: Path) -> None:
     """The metadata service names the region; SSM refuses a signature for another."""
     subnets = [{"id": "subnet-0a1b2c3d4e5f60718", "zone": "eu-central-1a"}]
-    with boot_world(tmp_path, region="eu-central-1", subnets=subnets) as world:
+    with boot(tmp_path, region="eu-central-1", subnets=subnets) as world:
         world.queue()
         world.gone(world.hand_over())
         assert world.conclusions() == ["success"]
@@ -133,7 +148,9 @@ def test_a_reused_runner_does_job_after_job_then_goes_when_idle(world: World) ->
 
 
 @pytest.mark.parametrize("registration", ["jit", "token"])
-def test_no_secret_is_ever_in_argv_in_a_jobs_environment_or_on_the_console(tmp_path: Path, registration: str) -> None:
+def test_no_secret_is_ever_in_argv_in_a_jobs_environment_or_on_the_console(
+    boot: Boot, tmp_path: Path, registration: str
+) -> None:
     """
     Every user of the machine can read argv, and a job its own environment.
 
@@ -142,11 +159,10 @@ def test_no_secret_is_ever_in_argv_in_a_jobs_environment_or_on_the_console(tmp_p
     """
 
     def dump_what_a_job_sees(home: Path) -> None:
-        hook = home / "dump.sh"
-        hook.write_text(f"env >{tmp_path}/job-env\ntr '\\0' '\\n' </proc/$PPID/environ >{tmp_path}/listener-env\n")
-        (home / ".env").write_text(f"ACTIONS_RUNNER_HOOK_JOB_COMPLETED={hook}\n")
+        (home / "dump.sh").write_text("env >job-env\ntr '\\0' '\\n' </proc/$PPID/environ >listener-env\n")
+        (home / ".env").write_text("ACTIONS_RUNNER_HOOK_JOB_COMPLETED=dump.sh\n")
 
-    with boot_world(tmp_path / "machines", customize=dump_what_a_job_sees) as world:
+    with boot(tmp_path / "machines", customize=dump_what_a_job_sees) as world:
         instance_id = world.launch()
         value = world.secret(instance_id, registration)
         credentials = world.aws.instance_credentials(instance_id)
@@ -172,7 +188,8 @@ def test_no_secret_is_ever_in_argv_in_a_jobs_environment_or_on_the_console(tmp_p
         world.gone(instance_id)
         over.set()
         watcher.join()
-        job_sees = (tmp_path / "job-env").read_text()
+        job_sees = (world.machines.home(instance_id) / "job-env").read_text()
+        listener_has = (world.machines.home(instance_id) / "listener-env").read_text()
         console = world.console(instance_id)
 
     assert any("aws-sigv4" in argv for argv in seen), "no curl was seen: the watcher saw nothing"
@@ -184,7 +201,7 @@ def test_no_secret_is_ever_in_argv_in_a_jobs_environment_or_on_the_console(tmp_p
     assert "ACTIONS_RUNNER_INPUT" not in job_sees
     assert not re.search("^(IMDS_ENDPOINT|AWS_ENDPOINT_URL|POWEROFF_COMMAND|AWS_[A-Z_]+)=", job_sees, re.MULTILINE)
     if registration == "token":  # a token would register more runners; a JIT configuration is this runner's own
-        assert value["secret"] not in (tmp_path / "listener-env").read_text()
+        assert value["secret"] not in listener_has
 
 
 def test_the_parameter_is_gone_before_the_runner_registers(world: World) -> None:
@@ -195,9 +212,9 @@ def test_the_parameter_is_gone_before_the_runner_registers(world: World) -> None
     assert order.index("parameter.deleted") < order.index("runner.registered") < order.index("job.started")
 
 
-def test_a_parameter_that_cannot_be_deleted_means_no_job(tmp_path: Path) -> None:
+def test_a_parameter_that_cannot_be_deleted_means_no_job(boot: Boot, tmp_path: Path) -> None:
     """A registration token that a job could read would let it register runners of its own."""
-    with boot_world(tmp_path, deny=["ssm:DeleteParameter"]) as world:
+    with boot(tmp_path, deny=["ssm:DeleteParameter"]) as world:
         world.queue()
         instance_id = world.hand_over("token")
         for _ in range(10):
@@ -246,16 +263,15 @@ def test_a_parameter_that_is_no_json_is_refused_without_quoting_it(world: World)
     assert "AABBCC" not in world.console(instance_id)
 
 
-def test_values_are_data_never_commands(world: World, tmp_path: Path) -> None:
+def test_values_are_data_never_commands(world: World) -> None:
     """No value of the parameter is expanded by a shell on its way to the runner program."""
-    canary = tmp_path / "owned"
-    labels = [f"$(touch {canary})", f"`touch {canary}`", f"a; touch {canary}", "*", "${HOME}"]
-    world.hand_over("token", labels=labels, group=None)
+    labels = ["$(touch owned)", "`touch owned`", "a; touch owned", "*", "${HOME}"]
+    instance_id = world.hand_over("token", labels=labels, group=None)
     world.until(world.online, "online")
     runner = world.runner()
     assert runner is not None
     assert list(runner.labels) == labels
-    assert not canary.exists()
+    assert not (world.machines.home(instance_id) / "owned").exists()
 
 
 # --- it ends itself ------------------------------------------------------------------------------
@@ -273,18 +289,18 @@ def test_without_a_parameter_it_powers_off_after_15_minutes(world: World) -> Non
     assert re.search(r"runner-scaler: no registration secret in ", world.console(instance_id))
 
 
-def test_the_lifetime_is_armed_before_anything_else(tmp_path: Path) -> None:
+def test_the_lifetime_is_armed_before_anything_else(boot: Boot, tmp_path: Path) -> None:
     """With a metadata service that never answers, the machine still ends."""
-    with boot_world(tmp_path, [MachineFault(FaultKind.IMDS_SLOW, seconds=1e9)]) as world:
+    with boot(tmp_path, [MachineFault(FaultKind.IMDS_SLOW, seconds=1e9)]) as world:
         instance_id = world.launch()
         world.until(lambda: {900.0, 86_400.0} <= set(world.machines.sleeping(instance_id)), "both limits are armed")
         world.clock.advance(900)
         world.gone(instance_id)
 
 
-def test_a_metadata_service_that_refuses_is_asked_for_a_minute(tmp_path: Path) -> None:
+def test_a_metadata_service_that_refuses_is_asked_for_a_minute(boot: Boot, tmp_path: Path) -> None:
     """It may be late; it may not be late for ever."""
-    with boot_world(tmp_path, [MachineFault(FaultKind.IMDS_DOWN)]) as world:
+    with boot(tmp_path, [MachineFault(FaultKind.IMDS_DOWN)]) as world:
         instance_id = world.launch()
         for _ in range(60):
             world.advance_when_asleep(instance_id, 1.0)
@@ -299,12 +315,14 @@ def test_a_metadata_service_that_refuses_is_asked_for_a_minute(tmp_path: Path) -
         pytest.param("IamInstanceProfile", "give the launch template an instance profile", id="no role"),
     ],
 )
-def test_a_launch_template_that_lacks_something_is_named(tmp_path: Path, missing: str, complaint: str) -> None:
+def test_a_launch_template_that_lacks_something_is_named(
+    boot: Boot, tmp_path: Path, missing: str, complaint: str
+) -> None:
     """What the script needs of the launch template: tags in the metadata, and a role."""
     data = launch_data(IMAGES[0].id, "m7i.large")
     del data[missing]
     templates = [{"name": "runner-amd64", "versions": [data]}]
-    with boot_world(tmp_path, launch_templates=templates) as world:
+    with boot(tmp_path, launch_templates=templates) as world:
         instance_id = world.launch(template="1")
         for _ in range(60):
             world.advance_when_asleep(instance_id, 1.0)
@@ -350,9 +368,9 @@ def test_a_runner_version_that_github_refuses_has_a_line_of_its_own(world: World
     assert world.said(instance_id, "GitHub refuses this version of the runner program: build a new image")
 
 
-def test_a_listener_that_never_gets_online_is_ended_at_boot_timeout(tmp_path: Path) -> None:
+def test_a_listener_that_never_gets_online_is_ended_at_boot_timeout(boot: Boot, tmp_path: Path) -> None:
     """boot_timeout counts from the script's start."""
-    with boot_world(tmp_path, [MachineFault(FaultKind.RUNNER_HANGS)]) as world:
+    with boot(tmp_path, [MachineFault(FaultKind.RUNNER_HANGS)]) as world:
         instance_id = world.hand_over()
         world.advance_when_asleep(instance_id, 600.0)
         world.gone(instance_id)
@@ -371,9 +389,9 @@ def test_an_idle_runner_is_stopped_by_sigint_then_the_machine_powers_off(world: 
     assert order.index("runner.offline") < order.index("machine.powered_off")
 
 
-def test_a_listener_that_ignores_sigint_does_not_keep_the_machine(tmp_path: Path) -> None:
+def test_a_listener_that_ignores_sigint_does_not_keep_the_machine(boot: Boot, tmp_path: Path) -> None:
     """Seen to end within a minute, or ended with the machine."""
-    with boot_world(tmp_path, [MachineFault(FaultKind.RUNNER_DEAF)]) as world:
+    with boot(tmp_path, [MachineFault(FaultKind.RUNNER_DEAF)]) as world:
         instance_id = world.hand_over()
         world.listens(instance_id)
         world.advance_when_asleep(instance_id, 300.0)
@@ -407,9 +425,9 @@ def test_without_an_idle_limit_a_machine_waits_for_its_job(world: World) -> None
     assert world.conclusions() == ["success"]
 
 
-def test_max_lifetime_ends_a_machine_in_mid_job_whatever_the_listener_does(tmp_path: Path) -> None:
+def test_max_lifetime_ends_a_machine_in_mid_job_whatever_the_listener_does(boot: Boot, tmp_path: Path) -> None:
     """Nothing lives past max_lifetime once its boot unit has started; the parameter shortens it."""
-    with boot_world(tmp_path, [MachineFault(FaultKind.RUNNER_DEAF)]) as world:
+    with boot(tmp_path, [MachineFault(FaultKind.RUNNER_DEAF)]) as world:
         world.queue(duration=86_400)
         instance_id = world.hand_over(limits={**LIMITS, "max_lifetime": 3600})
         world.until(lambda: world.happened("job.started"), "job started")
@@ -447,9 +465,9 @@ def test_a_signal_to_the_script_powers_off(world: World) -> None:
     assert world.said(instance_id, "stopped by a signal")
 
 
-def test_a_machine_boots_a_runner_only_once(tmp_path: Path) -> None:
+def test_a_machine_boots_a_runner_only_once(boot: Boot, tmp_path: Path) -> None:
     """A stopped instance that somebody starts again keeps its disk, with another job's leavings."""
-    with boot_world(tmp_path) as world:
+    with boot(tmp_path) as world:
         ec2 = world.client("ec2")
         instance_id = world.hand_over()
         world.listens(instance_id)
@@ -576,9 +594,9 @@ def test_a_network_that_goes_in_mid_job_costs_max_lifetime_at_most(world: World,
         pytest.param({"code": "ExpiredTokenException", "status": 400}, id="credentials expired"),
     ],
 )
-def test_a_failing_get_parameter_is_tried_again(tmp_path: Path, fault: dict[str, object]) -> None:
+def test_a_failing_get_parameter_is_tried_again(boot: Boot, tmp_path: Path, fault: dict[str, object]) -> None:
     """Whatever SSM answers, only time ends the wait."""
-    with boot_world(tmp_path, speed=20) as world:
+    with boot(tmp_path, speed=20) as world:
         world.aws.fail("ssm:GetParameter", times=2, **fault)
         world.queue()
         world.gone(world.hand_over())
@@ -620,9 +638,9 @@ def test_terminating_an_instance_leaves_no_process(world: World) -> None:
     assert world.conclusions() == ["cancelled"]
 
 
-def test_a_crashed_machine_says_nothing_more(tmp_path: Path) -> None:
+def test_a_crashed_machine_says_nothing_more(boot: Boot, tmp_path: Path) -> None:
     """Its runner stays online until its lease lapses, its job runs on in GitHub's books."""
-    with boot_world(tmp_path, [MachineFault(FaultKind.CRASHES, seconds=5)]) as world:
+    with boot(tmp_path, [MachineFault(FaultKind.CRASHES, seconds=5)]) as world:
         world.queue(duration=1000)
         instance_id = world.hand_over()
         world.until(lambda: world.happened("job.started"), "job started")
@@ -632,10 +650,10 @@ def test_a_crashed_machine_says_nothing_more(tmp_path: Path) -> None:
         assert world.conclusions() == []
 
 
-def test_a_hanging_machine_never_starts_the_script(tmp_path: Path) -> None:
+def test_a_hanging_machine_never_starts_the_script(boot: Boot, tmp_path: Path) -> None:
     """What never started its boot unit is for a later tick to end."""
     faults = [MachineFault(FaultKind.HANG, pool="amd64", nth=2)]
-    with boot_world(tmp_path, faults) as world:
+    with boot(tmp_path, faults) as world:
         first, second = world.launch(), world.launch()
         world.until(lambda: world.said(first, "waits for"), "the first boots")
         world.clock.advance(3600)

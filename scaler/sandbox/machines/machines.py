@@ -221,8 +221,7 @@ class Machines:
     def _run(self, machine: _Machine) -> None:
         """Build the machine's disk, if it has none, and start the boot script."""
         if not machine.home.exists():
-            fault = next((PROGRAM_FAULTS[kind] for kind in machine.faults if kind in PROGRAM_FAULTS), "")
-            disk.build(machine.home, self._door.programs(machine.instance.id), self.customize, fault)
+            self._build(machine, next((PROGRAM_FAULTS[kind] for kind in machine.faults if kind in PROGRAM_FAULTS), ""))
         machine.metadata.start()
         process = self._spawn(machine)
         self._tell_warden(process.pid)
@@ -242,6 +241,9 @@ class Machines:
         process.wait()
         if not machine.ended:  # systemd: SuccessAction and FailureAction of the unit
             self.power_off(machine.instance.id, by="unit")
+
+    def _build(self, machine: _Machine, fault: str) -> None:
+        disk.build(machine.home, self._door.programs(machine.instance.id), self.customize, fault)
 
     def _spawn(self, machine: _Machine) -> subprocess.Popen[bytes]:
         programs = disk.programs(machine.home)

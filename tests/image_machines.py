@@ -1,0 +1,220 @@
+"""
+Machines that boot in the image: a chroot on an overlay, with a network namespace of its own.
+
+Nothing of the boot script's surroundings is as in the sandbox but the clock. Its curl is Debian's, its user `runner`
+is real; the metadata service is at 169.254.169.254, SSM at the address that AWS gives it, with a certificate that the
+image trusts. What is left of the seams is the power-off, which would turn off this computer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from scaler.sandbox.machines.machines import Machines, _Machine
+from tests.certificates import Authority
+from tests.debian_root import RUNNER_HOME, Image
+
+PROGRAMS = "usr/local/machine"
+CLONE_NEWNET = 0x4000_0000
+
+# The namespaces go with their last process, so there is nothing to be cleaned up, however the tests end. Descriptor 3
+# says that the network is up, 4 that somebody listens on it. Without CAP_SYS_BOOT no mistake can turn off the computer.
+MACHINE = """
+set -euo pipefail
+ip link set lo up
+ip address add 169.254.169.254/32 dev lo
+echo "$5" >/proc/sys/kernel/hostname
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
+mount -t proc proc "$4/proc"
+bash -euc "$6" damage "$4"
+echo up >&3
+read -r _ <&4
+exec 3>&- 4<&-
+exec setpriv --bounding-set=-sys_boot chroot "$4" /opt/actions-runner/init-runner.sh
+"""
+
+
+class ImageMachines(Machines):
+    """
+    Machines as the sandbox has them, each in the image.
+
+    `damage` is what else is wrong with a machine: a text for bash, run within its namespaces before it boots, whose $1
+    is the machine's root.
+    """
+
+    def __init__(self, image: Image, authority: Authority, *arguments: Any, damage: str = "", **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._image = image
+        self._authority = authority
+        self._damage = damage
+        self._reached: list[int] = []
+        self._doors: dict[int, list[_Door]] = {}
+
+    def reach(self, *urls: str) -> None:
+        """Servers of the sandbox that machines are to reach at the same address."""
+        self._reached += [_port(url) for url in urls]
+
+    def home(self, instance_id: str) -> Path:
+        """The runner program's directory, as far as it differs from the image's."""
+        return self._machines[instance_id].home / "upper" / RUNNER_HOME
+
+    def _build(self, machine: _Machine, fault: str) -> None:
+        for name in ("work", "merged", f"upper/{PROGRAMS}"):
+            (machine.home / name).mkdir(parents=True)
+        machine.home.parent.chmod(0o755)
+        upper = machine.home / "upper"
+        for name, text in self._door.programs(machine.instance.id).items():
+            (upper / PROGRAMS / name).write_text(text)
+            (upper / PROGRAMS / name).chmod(0o755)
+        installed = self._image.find(RUNNER_HOME)
+        home = upper / RUNNER_HOME
+        shutil.copytree(installed, home)
+        if fault:
+            (home / "bin/.fault").write_text(fault)
+        self.customize(home)
+        for path in (home, *home.rglob("*")):
+            owner = installed.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(home / "init-runner.sh", 0, 0)
+        trusted = upper / "etc/ssl/certs/ca-certificates.crt"
+        trusted.parent.mkdir(parents=True)
+        trusted.write_text(self._authority.certificate)
+        (upper / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.0.1 {_ssm_of(machine)}\n")
+
+    def _spawn(self, machine: _Machine) -> subprocess.Popen[bytes]:
+        up, went_up = os.pipe()
+        listened, listening = os.pipe()
+        arguments = [self._image.lowerdir, *(str(machine.home / name) for name in ("upper", "work", "merged"))]
+        process = subprocess.Popen(
+            [
+                *("unshare", "--mount", "--net", "--uts", "--ipc"),
+                *("bash", "-c", f"exec 3>&{went_up} 4<&{listened}\n{MACHINE}"),
+                *("machine", *arguments, machine.instance.id, self._damage),
+            ],
+            cwd="/",
+            env={
+                "PATH": f"/{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "LANG": "C.UTF-8",
+                "POWEROFF_COMMAND": f"/{PROGRAMS}/poweroff",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(went_up, listened),
+        )
+        os.close(went_up)
+        os.close(listened)
+        with os.fdopen(up) as network, os.fdopen(listening, "w") as ready:
+            if network.readline() == "up\n":
+                self._doors[process.pid] = self._listen(process.pid, machine)
+                ready.write("\n")
+        return process
+
+    def _listen(self, pid: int, machine: _Machine) -> list[_Door]:
+        same = [*self._reached, self._door.server_address[1]]
+        wanted: list[tuple[tuple[str, int], int, ssl.SSLContext | None]] = [
+            (("169.254.169.254", 80), _port(machine.metadata.url), None),
+            (("127.0.0.1", 443), _port(self._aws_url), self._authority.server(_ssm_of(machine))),
+            *((("127.0.0.1", port), port, None) for port in same),
+        ]
+        sockets = within(pid, lambda: [socket.create_server(address) for address, _, _ in wanted])
+        return [_Door(found, port, tls) for found, (_, port, tls) in zip(sockets, wanted, strict=True)]
+
+    def _release(self, machine: _Machine) -> None:
+        super()._release(machine)
+        for door in self._doors.pop(machine.process.pid, []) if machine.process else []:
+            door.close()
+
+
+def _ssm_of(machine: _Machine) -> str:
+    return f"ssm.{machine.instance.subnet.zone[:-1]}.amazonaws.com"
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def within(pid: int, action: Callable[[], list[socket.socket]]) -> list[socket.socket]:
+    """Make sockets in the network namespace of a process. A socket stays where it was made."""
+    found: list[socket.socket] = []
+    failed: list[OSError] = []
+
+    def enter() -> None:  # a thread of its own: a namespace is a thread's, and it never comes back
+        try:
+            with open(f"/proc/{pid}/ns/net", "rb") as namespace:  # noqa: PTH123
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            found.extend(action())
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found
+
+
+class _Door:
+    """Where a machine's connections leave its namespace: each is carried to a port of this computer's loopback."""
+
+    def __init__(self, listening: socket.socket, port: int, tls: ssl.SSLContext | None) -> None:
+        self._listening = listening
+        self._port = port
+        self._tls = tls
+        threading.Thread(target=self._accept, name="machine-network", daemon=True).start()
+
+    def close(self) -> None:
+        """Carry nothing more."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(connection,), name="machine-network", daemon=True).start()
+
+    def _carry(self, connection: socket.socket) -> None:
+        try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with socket.create_connection(("127.0.0.1", self._port)) as server:
+                _exchange(connection, server)
+        except OSError:  # nobody answers there: neither does the door
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        finally:
+            connection.close()
+
+
+def _exchange(one: socket.socket, other: socket.socket) -> None:
+    """Carry bytes both ways until both sides have said all, or one has gone."""
+    open_ways = {one: other, other: one}
+    while open_ways:
+        waiting = [side for side in open_ways if isinstance(side, ssl.SSLSocket) and side.pending()]
+        readable = waiting or select.select(list(open_ways), [], [])[0]
+        for side in readable:
+            data = side.recv(1 << 16)
+            if data:
+                open_ways[side].sendall(data)
+            else:
+                to = open_ways.pop(side)
+                to.shutdown(socket.SHUT_WR)

@@ -6,7 +6,8 @@
 # instance, whoever else has gone. So this script's first act is to arm its own lifetime, and whatever way it ends,
 # it powers off. It downloads nothing; it needs bash, curl, jq and coreutils (and setpriv of util-linux, if root).
 #
-# It lies in the runner program's directory. Three seams, for tests; on a machine all three are unset:
+# It lies beside the runner program's directory, in one of its own that a job cannot write to: what a job changed there
+# would run as root, if the machine were started again. Three seams, for tests; on a machine all three are unset:
 #   IMDS_ENDPOINT      the instance metadata service        (http://169.254.169.254)
 #   AWS_ENDPOINT_URL   SSM                                  (https://ssm.<region>.amazonaws.com)
 #   POWEROFF_COMMAND   a program without arguments          (systemctl poweroff)
@@ -26,6 +27,7 @@ readonly STOP_TIMEOUT=60
 
 readonly METADATA_ATTEMPTS=60 DELETE_ATTEMPTS=10
 
+home=$(cd "${BASH_SOURCE[0]%/*}" && pwd) && readonly home state=$home/state runner=${home%/*}/actions-runner
 readonly imds=${IMDS_ENDPOINT:-http://169.254.169.254}
 
 waited=0                # seconds since the start
@@ -137,7 +139,7 @@ identify() {
   '200 200 200 '*) die 'the metadata service knows no role: give the launch template an instance profile' ;;
   '200 200 '*) die 'the metadata service knows no tag runner-scaler:fleet: the launch template must enable' \
     'InstanceMetadataTags, and the scaler must have launched this instance' ;;
-  *) die "the metadata service did not answer $METADATA_ATTEMPTS times (HTTP ${status:0:3})" ;;
+  *) die "the metadata service did not answer $METADATA_ATTEMPTS times (HTTP ${answers[1]:-none})" ;;
   esac
   instance=${answers[0]} region=${answers[2]} fleet=${answers[4]} role_name=${answers[6]}
   [[ $instance =~ ^i-[0-9a-f]+$ && $region =~ ^[a-z0-9-]+$ && $fleet =~ ^[A-Za-z0-9_.-]+$ ]] ||
@@ -277,13 +279,14 @@ become() {
 prepare() {
   # shellcheck disable=SC2016 # it expands when the hook runs
   local hook='#!/bin/bash
-: >"${0%/*}/job-started" || true'
-  mkdir -m 1777 _boot
-  echo "$hook" >_boot/job-started.sh
-  chmod 755 _boot/job-started.sh
-  mkfifo -m 600 _boot/events
-  exec {events}<>_boot/events
-  rm _boot/events
+: >"${0%/*}/marks/job-started" || true'
+  mkdir "$state"
+  mkdir -m 1777 "$state/marks"
+  echo "$hook" >"$state/job-started.sh"
+  chmod 755 "$state/job-started.sh"
+  mkfifo -m 600 "$state/events"
+  exec {events}<>"$state/events"
+  rm "$state/events"
 }
 
 # With a token the runner registers itself. The token is in the environment of config.sh alone, which takes it out of
@@ -333,7 +336,7 @@ start_listener() {
     status=0
     (
       [[ ${parameter[registration]} != jit ]] || export ACTIONS_RUNNER_INPUT_JITCONFIG=${parameter[secret]}
-      export ACTIONS_RUNNER_HOOK_JOB_STARTED=$PWD/_boot/job-started.sh
+      export ACTIONS_RUNNER_HOOK_JOB_STARTED=$state/job-started.sh
       export ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1
       export RUNNER_MANUALLY_TRAP_SIG=1 # run.sh hands signals on, and waits for the listener to end
       become ./run.sh 2>&1
@@ -373,12 +376,16 @@ serve() {
       ;;
     job-finished)
       busy=
-      rm -f _boot/job-started
-      arm_idle
+      rm -f "$state/marks/job-started"
+      if [[ ${parameter[ephemeral]} == true ]]; then
+        arm stop "$STOP_TIMEOUT" "the listener hangs: it did not end within $STOP_TIMEOUT s of its only job"
+      else
+        arm_idle
+      fi
       ;;
     deprecated) deprecated=yes ;;
     idle)
-      [[ -z $busy && ! -e _boot/job-started ]] || continue
+      [[ -z $busy && ! -e $state/marks/job-started ]] || continue
       stopping=yes
       stop_idle
       ;;
@@ -388,7 +395,7 @@ serve() {
   [[ -z $deprecated && $event != 'ended 7' ]] ||
     die 'GitHub refuses this version of the runner program: build a new image'
   [[ -n $online ]] || die "the runner ended before it was online (status ${event#ended })"
-  ((jobs > 0)) || [[ -n $stopping || -e _boot/job-started ]] ||
+  ((jobs > 0)) || [[ -n $stopping || -e $state/marks/job-started ]] ||
     die "the runner ended without a job (status ${event#ended }): GitHub may have removed it while it was idle"
   say "the runner ended after $jobs job(s)"
 }
@@ -396,11 +403,11 @@ serve() {
 main() {
   trap on_exit EXIT
   trap 'die "stopped by a signal"' HUP INT TERM
-  cd "${BASH_SOURCE[0]%/*}"
+  cd "$runner"
 
   arm lifetime "$MAX_LIFETIME" "has lived for $MAX_LIFETIME s"
   arm secret "$SECRET_TIMEOUT" "no registration secret in $SECRET_TIMEOUT s"
-  [[ ! -e _boot ]] || die 'this machine has had its secret before: a runner boots only once'
+  [[ ! -e $state ]] || die 'this machine has had its secret before: a runner boots only once'
 
   identify
   parameter_name=/runner-scaler/$fleet/$instance

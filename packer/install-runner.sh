@@ -30,8 +30,8 @@ rm "$archive"
 "$home/bin/installdependencies.sh"
 chown --recursive runner:runner "$home"
 
-# Root's own: a job runs as `runner`.
-install --mode 755 "$files/init-runner.sh" "$home/init-runner.sh"
+# Root's own, and its directory too: a job runs as `runner`.
+install -D --mode 755 --target-directory /opt/runner-scaler "$files/init-runner.sh"
 install --mode 644 --target-directory /etc/systemd/system "$files"/runner-scaler*.service "$files"/runner-scaler*.timer
 systemctl enable runner-scaler.service runner-scaler-lifetime.timer
 

@@ -42,7 +42,7 @@ bash -euc "$6" damage "$4"
 echo up >&3
 read -r _ <&4
 exec 3>&- 4<&-
-exec setpriv --bounding-set=-sys_boot chroot "$4" /opt/actions-runner/init-runner.sh
+exec env --default-signal=INT setpriv --bounding-set=-sys_boot chroot "$4" /opt/runner-scaler/init-runner.sh
 """
 
 
@@ -87,7 +87,6 @@ class ImageMachines(Machines):
         for path in (home, *home.rglob("*")):
             owner = installed.stat()
             os.chown(path, owner.st_uid, owner.st_gid)
-        os.chown(home / "init-runner.sh", 0, 0)
         trusted = upper / "etc/ssl/certs/ca-certificates.crt"
         trusted.parent.mkdir(parents=True)
         trusted.write_text(self._authority.certificate)

@@ -400,11 +400,22 @@ def test_a_listener_that_ignores_sigint_does_not_keep_the_machine(boot: Boot, tm
         assert world.said(instance_id, "the listener hangs")
 
 
+def test_a_listener_that_stays_after_its_only_job_does_not_keep_the_machine(boot: Boot, tmp_path: Path) -> None:
+    """actions/runner#4617: it says that it listens, and no job can come any more. Not even an idle limit is needed."""
+    with boot(tmp_path, [MachineFault(FaultKind.RUNNER_STAYS)]) as world:
+        world.queue()
+        instance_id = world.hand_over("token", limits={**LIMITS, "idle_timeout": None})
+        world.until(world.conclusions, "done")
+        world.advance_when_asleep(instance_id, 60.0)
+        world.gone(instance_id)
+        assert world.said(instance_id, "the listener hangs: it did not end within 60 s of its only job")
+
+
 def test_a_job_ends_every_watchdog_but_the_lifetime(world: World) -> None:
     """A job may take longer than idle_timeout, boot_timeout and the time to get a secret."""
     world.queue(duration=1000)
     instance_id = world.hand_over()
-    world.until((world.machines.home(instance_id) / "_boot/job-started").exists, "the hook ran")
+    world.until(lambda: world.machines.at_a_job(instance_id), "the hook ran")
     world.until(lambda: [s > 21_000 for s in world.machines.sleeping(instance_id)] == [True], "just the lifetime")
     for _ in range(20):
         world.clock.advance(50)
@@ -573,7 +584,7 @@ def test_a_network_that_goes_and_no_idle_limit_cost_max_lifetime(world: World, *
 def test_a_network_that_goes_in_mid_job_costs_max_lifetime_at_most(world: World, *, silent: bool) -> None:
     world.queue(duration=86_400)
     instance_id = world.hand_over(limits={**LIMITS, "max_lifetime": 3600})
-    world.until((world.machines.home(instance_id) / "_boot/job-started").exists, "the hook ran")
+    world.until(lambda: world.machines.at_a_job(instance_id), "the hook ran")
     world.until(lambda: 600.0 not in world.machines.sleeping(instance_id), "online")
     world.unplug(silent=silent)
     if silent:
@@ -631,7 +642,7 @@ def test_terminating_an_instance_leaves_no_process(world: World) -> None:
     """The listener hears SIGTERM first, as in any shutdown, and reports its job as cancelled."""
     world.queue(duration=1000)
     instance_id = world.hand_over()
-    world.until((world.machines.home(instance_id) / "_boot/job-started").exists, "the hook ran")
+    world.until(lambda: world.machines.at_a_job(instance_id), "the hook ran")
     world.client("ec2").terminate_instances(InstanceIds=[instance_id])
     world.until(lambda: world.happened("machine.ended"), "ended")
     assert world.machines.pids(instance_id) == []

@@ -269,7 +269,7 @@ def test_the_boot_script_has_exactly_three_seams() -> None:
 def test_the_units_are_well_formed(tmp_path: Path) -> None:
     """systemd finds nothing to complain about, but for the script's path."""
     for unit in PACKER.glob("runner-scaler*.*"):
-        text = unit.read_text().replace("/opt/actions-runner/init-runner.sh", "/bin/true")
+        text = unit.read_text().replace("/opt/runner-scaler/init-runner.sh", "/bin/true")
         (tmp_path / unit.name).write_text(text)
     checked = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *sorted(tmp_path.glob("runner-scaler*"))],

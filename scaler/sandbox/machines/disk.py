@@ -19,8 +19,8 @@ def runner_home(disk: Path) -> Path:
 
 
 def boot_script(disk: Path) -> Path:
-    """What the image's systemd unit starts."""
-    return runner_home(disk) / BOOT_SCRIPT.name
+    """What the image's systemd unit starts, `/opt/runner-scaler/init-runner.sh`."""
+    return disk / "runner-scaler" / BOOT_SCRIPT.name
 
 
 def programs(disk: Path) -> Path:
@@ -32,7 +32,8 @@ def build(disk: Path, scripts: Mapping[str, str], customize: Callable[[Path], No
     """Make a disk. `scripts` are the programs' texts by name, `fault` what the runner program is to do wrong."""
     home = runner_home(disk)
     shutil.copytree(RUNNER_PROGRAM, home)
-    shutil.copy2(BOOT_SCRIPT, home)
+    boot_script(disk).parent.mkdir()
+    shutil.copy2(BOOT_SCRIPT, boot_script(disk))
     if fault:
         (home / "bin" / ".fault").write_text(fault)
     customize(home)

@@ -1,7 +1,7 @@
 """
 The machines behind the embedded EC2: each boots the real boot script, as a process tree of its own.
 
-A machine has a directory with the runner program's stand-in and `packer/init-runner.sh`, a metadata service, and a
+A machine has a disk with the runner program's stand-in and `packer/init-runner.sh`, a metadata service, and a
 `bin` in front of its PATH whose `sleep` waits in the world's time. The script's three seams lead here. As the image's
 systemd unit does, a machine powers off when the script has ended without doing so.
 """
@@ -42,6 +42,7 @@ class FaultKind(StrEnum):
     IMDS_DOWN = "imds_down"  # the metadata service refuses
     RUNNER_HANGS = "runner_hangs"  # the listener starts and never gets online
     RUNNER_DEAF = "runner_deaf"  # the listener ignores SIGINT
+    RUNNER_STAYS = "runner_stays"  # the listener does not end after its one job (actions/runner#4617)
     REFUSED = "refused"  # config.sh is refused
     CRASHES = "crashes"  # the machine is gone `seconds` after its boot script started, without a word
 
@@ -60,7 +61,12 @@ class MachineFault:
         return self.pool in {"", pool} and self.nth in {None, nth_of_pool if self.pool else nth}
 
 
-PROGRAM_FAULTS = {FaultKind.RUNNER_HANGS: "hang", FaultKind.RUNNER_DEAF: "deaf", FaultKind.REFUSED: "refused"}
+PROGRAM_FAULTS = {
+    FaultKind.RUNNER_HANGS: "hang",
+    FaultKind.RUNNER_DEAF: "deaf",
+    FaultKind.RUNNER_STAYS: "stays",
+    FaultKind.REFUSED: "refused",
+}
 
 
 class Aws(Account, Protocol):
@@ -208,6 +214,10 @@ class Machines:
         """The runner program's directory of a machine."""
         return disk.runner_home(self._machines[instance_id].home)
 
+    def at_a_job(self, instance_id: str) -> bool:
+        """Whether the hook that runs before a job has left its mark."""
+        return (self.home(instance_id).parent / "runner-scaler/state/marks/job-started").exists()
+
     # --- booting ---------------------------------------------------------------------------------
 
     def _metadata(self, instance_id: str, aws: Aws, faults: Mapping[FaultKind, MachineFault]) -> MetadataService:
@@ -255,8 +265,9 @@ class Machines:
             "POWEROFF_COMMAND": str(programs / "poweroff"),
             "RUNNER_ALLOW_RUNASROOT": "1",
         }
+        # As under systemd: who starts the sandbox in the background of a script has SIGINT ignored, and so have all after.
         return subprocess.Popen(
-            [str(disk.boot_script(machine.home))],
+            ["env", "--default-signal=INT", str(disk.boot_script(machine.home))],
             cwd="/",
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ image trusts. What is left of the seams is the power-off, which would turn off t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -26,7 +27,9 @@ from scaler.sandbox.machines.machines import Machines, _Machine
 from tests.certificates import Authority
 from tests.debian_root import RUNNER_HOME, Image
 
-PROGRAMS = "usr/local/machine"
+PROGRAMS = "usr/local/sbin"
+"""Where programs stand first in everybody's PATH."""
+
 CLONE_NEWNET = 0x4000_0000
 
 # The namespaces go with their last process, so there is nothing to be cleaned up, however the tests end. Descriptor 3
@@ -37,12 +40,22 @@ ip link set lo up
 ip address add 169.254.169.254/32 dev lo
 echo "$5" >/proc/sys/kernel/hostname
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
-mount -t proc proc "$4/proc"
 bash -euc "$6" damage "$4"
 echo up >&3
 read -r _ <&4
 exec 3>&- 4<&-
+"""
+
+CHROOT = """
+mount -t proc proc "$4/proc"
 exec env --default-signal=INT setpriv --bounding-set=-sys_boot chroot "$4" /opt/runner-scaler/init-runner.sh
+"""
+
+# systemd as process 1. What nspawn keeps of a container in /run goes with it.
+NSPAWN = """
+mount -t tmpfs tmpfs /run/systemd
+exec systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --resolv-conf=off --timezone=off \
+  --console=read-only --machine="$5" --directory="$4" --boot systemd.show_status=0 systemd.log_color=0
 """
 
 
@@ -53,6 +66,8 @@ class ImageMachines(Machines):
     `damage` is what else is wrong with a machine: a text for bash, run within its namespaces before it boots, whose $1
     is the machine's root.
     """
+
+    start_with = CHROOT
 
     def __init__(self, image: Image, authority: Authority, *arguments: Any, damage: str = "", **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -70,12 +85,16 @@ class ImageMachines(Machines):
         """The runner program's directory, as far as it differs from the image's."""
         return self._machines[instance_id].home / "upper" / RUNNER_HOME
 
+    def _programs(self, instance_id: str) -> dict[str, str]:
+        """What stands first in a machine's PATH."""
+        return self._door.programs(instance_id)
+
     def _build(self, machine: _Machine, fault: str) -> None:
         for name in ("work", "merged", f"upper/{PROGRAMS}"):
             (machine.home / name).mkdir(parents=True)
         machine.home.parent.chmod(0o755)
         upper = machine.home / "upper"
-        for name, text in self._door.programs(machine.instance.id).items():
+        for name, text in self._programs(machine.instance.id).items():
             (upper / PROGRAMS / name).write_text(text)
             (upper / PROGRAMS / name).chmod(0o755)
         installed = self._image.find(RUNNER_HOME)
@@ -99,12 +118,12 @@ class ImageMachines(Machines):
         process = subprocess.Popen(
             [
                 *("unshare", "--mount", "--net", "--uts", "--ipc"),
-                *("bash", "-c", f"exec 3>&{went_up} 4<&{listened}\n{MACHINE}"),
+                *("bash", "-c", f"exec 3>&{went_up} 4<&{listened}\n{MACHINE}{self.start_with}"),
                 *("machine", *arguments, machine.instance.id, self._damage),
             ],
             cwd="/",
             env={
-                "PATH": f"/{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "LANG": "C.UTF-8",
                 "POWEROFF_COMMAND": f"/{PROGRAMS}/poweroff",
             },
@@ -136,6 +155,35 @@ class ImageMachines(Machines):
         super()._release(machine)
         for door in self._doors.pop(machine.process.pid, []) if machine.process else []:
             door.close()
+
+
+class BootedMachines(ImageMachines):
+    """
+    Machines that systemd boots, by the units of the image; they power off by systemd, which ends their container.
+
+    What is left of the sandbox is `sleep`, which keeps the world's time.
+    """
+
+    start_with = NSPAWN
+
+    def _programs(self, instance_id: str) -> dict[str, str]:
+        return {"sleep": self._door.programs(instance_id)["sleep"]}
+
+    def inside(self, instance_id: str, words: str) -> int:
+        """The process of a machine whose command line has these words, as this computer numbers it."""
+        machine = self._machines[instance_id]
+        assert machine.process is not None
+        network = Path(f"/proc/{machine.process.pid}/ns/net").readlink()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if (
+                    words in command
+                    and (entry / "ns/net").readlink() == network
+                    and int(entry.name) != machine.process.pid
+                ):
+                    return int(entry.name)
+        return 0
 
 
 def _ssm_of(machine: _Machine) -> str:

@@ -1,6 +1,7 @@
 arch = "arm64"
 
-# runner_sha256 has to be given. Read it in https://github.com/actions/runner/releases at the tag v<runner_version>:
-# section "SHA-256 Checksums", line actions-runner-linux-arm64-<runner_version>.tar.gz; in the text of the release
-# (`gh release view v<runner_version> --repo actions/runner`) it stands between the comments `BEGIN SHA linux-arm64`
-# and `END SHA linux-arm64`. `GET /repos/<owner>/<repository>/actions/runners/downloads` gives it as sha256_checksum.
+# Of actions-runner-linux-arm64-2.337.0.tar.gz. It belongs to runner_version in runner.pkr.hcl: change both.
+runner_sha256 = "9b1dc70626422526e3c94767cf024896beb15da5342a3f4819bf2feac13e0393"
+
+# Of awscli-exe-linux-aarch64-2.36.7.zip. It belongs to aws_cli_version.
+aws_cli_sha256 = "85826b67912b44bb45d1e46c6e66f383c14405ee0b2f4686f73bdf949c93bd61"

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# Installs what jobs need, from Ubuntu's own archive alone. Runs as root while the image is built.
+# Installs what jobs need, from Ubuntu's (or Debian's) own archive alone. Runs as root while the image is built.
 
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
@@ -13,8 +13,10 @@ packages=(
   # builds
   build-essential cmake ninja-build pkg-config
   # containers
-  docker-buildx docker-compose-v2 docker.io
+  docker.io
 )
+# shellcheck source=/dev/null # the image's, not this computer's
+[[ $(. /etc/os-release && echo "$ID") != ubuntu ]] || packages+=(docker-buildx docker-compose-v2) # not in Debian 12
 
 apt-get update --quiet
 apt-get dist-upgrade --quiet --yes

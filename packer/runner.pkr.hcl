@@ -2,7 +2,7 @@
 #
 #   packer init .
 #   packer build -var-file=amd64.pkrvars.hcl .
-#   packer build -var-file=arm64.pkrvars.hcl -var runner_sha256=... .
+#   packer build -var-file=arm64.pkrvars.hcl .
 #
 # Lines marked "modern" are not known to Debian's packer 1.6.6; the tests validate the rest with it.
 
@@ -13,6 +13,17 @@ variable "arch" {
   validation {
     condition     = contains(["amd64", "arm64"], var.arch)
     error_message = "The arch is amd64 or arm64."
+  }
+}
+
+variable "base" {
+  type        = string
+  default     = "ubuntu-24.04"
+  description = "What the image is made from: ubuntu-24.04 or debian-12."
+
+  validation {
+    condition     = contains(["ubuntu-24.04", "debian-12"], var.base)
+    error_message = "The base is ubuntu-24.04 or debian-12."
   }
 }
 
@@ -36,6 +47,28 @@ variable "runner_mirror" {
   type        = string
   default     = "https://github.com/actions/runner/releases/download"
   description = "Where v<version>/actions-runner-linux-<arch>-<version>.tar.gz is fetched from; the checksum holds anywhere."
+}
+
+variable "aws_cli_version" {
+  type        = string
+  default     = "2.36.7"
+  description = "Of the AWS CLI, for jobs; the boot script does without it."
+}
+
+variable "aws_cli_sha256" {
+  type        = string
+  description = "Of the AWS CLI's archive for this arch and version (see the var files)."
+
+  validation {
+    condition     = length(var.aws_cli_sha256) == 64
+    error_message = "The aws_cli_sha256 is 64 hex digits."
+  }
+}
+
+variable "aws_cli_mirror" {
+  type        = string
+  default     = "https://awscli.amazonaws.com"
+  description = "Where awscli-exe-linux-<arch>-<version>.zip is fetched from."
 }
 
 variable "docker_group" {
@@ -64,11 +97,26 @@ variable "volume_size" {
 locals {
   built         = timestamp()
   instance_type = { amd64 = "m7i.large", arm64 = "m7g.large" }[var.arch]
+  base = {
+    "ubuntu-24.04" = {
+      owner = "099720109477" # Canonical
+      image = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-${var.arch}-server-*"
+      disk  = "/dev/sda1"
+      user  = "ubuntu"
+    }
+    "debian-12" = {
+      owner = "136693071363" # Debian (wiki.debian.org/Cloud/AmazonEC2Image)
+      image = "debian-12-${var.arch}-*"
+      disk  = "/dev/xvda"
+      user  = "admin"
+    }
+  }[var.base]
   tags = {
     "Name"                         = "runner-scaler ${var.arch}"
     "runner-scaler:arch"           = var.arch
+    "runner-scaler:base"           = var.base
     "runner-scaler:runner-version" = var.runner_version
-    "runner-scaler:built"          = formatdate("YYYY-MM-DD'T'hh:mm:ss'Z'", local.built)
+    "runner-scaler:built"          = local.built
   }
 }
 
@@ -76,27 +124,29 @@ source "amazon-ebs" "runner" {
   region        = var.region
   subnet_id     = var.subnet_id
   instance_type = local.instance_type
-  ssh_username  = "ubuntu"
+  ssh_username  = local.base.user
 
   ssh_clear_authorized_keys = true # the build's key, not a launch's
 
+  temporary_security_group_source_public_ip = true # modern
+
   ami_name        = "runner-scaler-${var.arch}-${var.runner_version}-${formatdate("YYYYMMDD-hhmmss", local.built)}"
-  ami_description = "Ubuntu 24.04 ${var.arch} with actions/runner ${var.runner_version} and runner-scaler's boot script"
+  ami_description = "${var.base} ${var.arch} with actions/runner ${var.runner_version} and runner-scaler's boot script"
   encrypt_boot    = true
   imds_support    = "v2.0" # modern
 
   source_ami_filter {
     filters = {
-      name                = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-${var.arch}-server-*"
+      name                = local.base.image
       root-device-type    = "ebs"
       virtualization-type = "hvm"
     }
-    owners      = ["099720109477"] # Canonical
+    owners      = [local.base.owner]
     most_recent = true
   }
 
   launch_block_device_mappings {
-    device_name           = "/dev/sda1"
+    device_name           = local.base.disk
     volume_type           = "gp3"
     volume_size           = var.volume_size
     iops                  = 3000
@@ -135,12 +185,19 @@ build {
     execute_command = "sudo env {{ .Vars }} bash '{{ .Path }}'"
     environment_vars = [
       "ARCH=${var.arch}",
+      "AWS_CLI_MIRROR=${var.aws_cli_mirror}",
+      "AWS_CLI_SHA256=${var.aws_cli_sha256}",
+      "AWS_CLI_VERSION=${var.aws_cli_version}",
       "DOCKER_GROUP=${var.docker_group}",
       "RUNNER_MIRROR=${var.runner_mirror}",
       "RUNNER_SHA256=${var.runner_sha256}",
       "RUNNER_VERSION=${var.runner_version}",
     ]
-    scripts = ["${path.root}/install-dependencies.sh", "${path.root}/install-runner.sh"]
+    scripts = [
+      "${path.root}/install-dependencies.sh",
+      "${path.root}/install-aws-cli.sh",
+      "${path.root}/install-runner.sh",
+    ]
   }
 
   post-processor "manifest" {

@@ -23,7 +23,8 @@ from scaler.sandbox.github.state import JobSpec, Runner
 from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Entry, Journal
 from scaler.sandbox.loopback import HttpRequest
-from scaler.sandbox.machines.machines import MachineFault, Machines
+from scaler.sandbox.machines.faults import MachineFault
+from scaler.sandbox.machines.machines import Machines
 from tests.image_machines import ImageMachines
 
 LABELS = ("self-hosted", "linux", "x64", "acme")

@@ -34,7 +34,7 @@ RUNNER_HOME = "opt/actions-runner"
 
 PACKAGES = (
     *("ca-certificates", "curl", "jq"),  # the boot script's, as install-dependencies.sh has them
-    *("systemd", "systemd-sysv", "dbus", "sudo"),  # a cloud image's own
+    *("systemd", "systemd-sysv", "dbus", "sudo", "unzip"),  # a cloud image's own, and what is unpacked with
     "openssh-server",  # through which packer comes
     "python3",  # the runner program's stand-in
     "libfaketime",  # a clock that is off
@@ -145,11 +145,11 @@ def chrooted(image: Image, writable: Path, *command: str) -> list[str | Path]:
 
 
 @contextmanager
-def runner_mirror(folder: Path, arch: str = "x64") -> Iterator[tuple[str, str]]:
+def runner_mirror(folder: Path) -> Iterator[tuple[str, str]]:
     """A server that has the stand-in of the runner program as an archive of the real one's layout; and its sha256."""
     release = folder / f"v{RUNNER_VERSION}"
     release.mkdir(parents=True)
-    archive = release / f"actions-runner-linux-{arch}-{RUNNER_VERSION}.tar.gz"
+    archive = release / f"actions-runner-linux-x64-{RUNNER_VERSION}.tar.gz"
     dependencies = folder / "installdependencies.sh"
     dependencies.write_text("#!/bin/bash\necho 'the real one installs libicu and the like'\n")
     dependencies.chmod(0o755)

@@ -22,7 +22,7 @@ import pytest
 
 from scaler.sandbox.aws.seed import IMAGES, launch_data
 from scaler.sandbox.aws.server import Call
-from scaler.sandbox.machines.machines import FaultKind, MachineFault
+from scaler.sandbox.machines.faults import FaultKind, MachineFault
 from tests.boot_world import LIMITS, World, boot_world
 from tests.image_machines import ImageMachines
 

@@ -15,7 +15,7 @@ from scaler.sandbox.aws.iam_world import Credentials
 from scaler.sandbox.aws.server import Call
 from scaler.sandbox.demo.job_process import MASK
 from scaler.sandbox.github.server import Exchange
-from scaler.sandbox.machines.machines import FaultKind, MachineFault
+from scaler.sandbox.machines.faults import FaultKind, MachineFault
 from tests.conftest import ROLE, World
 
 

@@ -22,6 +22,7 @@ TEMPLATE = (PACKER / "runner.pkr.hcl").read_text()
 SCRIPTS = sorted(PACKER.glob("*.sh"))
 MODERN = re.compile(r"^.*# modern$\n", re.MULTILINE)
 SHA256 = "0" * 64
+CHECKSUMS = ["-var", f"runner_sha256={SHA256}", "-var", f"aws_cli_sha256={SHA256}"]
 
 needs_packer = pytest.mark.skipif(
     shutil.which("packer") is None, reason="packer is not installed (`apt-get install packer`): template not validated"
@@ -62,7 +63,8 @@ def old(tmp_path: Path) -> Path:
     "arguments",
     [
         pytest.param(["-var-file=amd64.pkrvars.hcl"], id="amd64"),
-        pytest.param(["-var-file=arm64.pkrvars.hcl", "-var", f"runner_sha256={SHA256}"], id="arm64"),
+        pytest.param(["-var-file=arm64.pkrvars.hcl"], id="arm64"),
+        pytest.param(["-var-file=amd64.pkrvars.hcl", "-var", "base=debian-12"], id="Debian"),
         pytest.param(["-var-file=amd64.pkrvars.hcl", "-var", "docker_group=true"], id="with Docker"),
     ],
 )
@@ -76,9 +78,12 @@ def test_the_template_is_valid(old: Path, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        pytest.param(["-var-file=arm64.pkrvars.hcl"], 'Unset variable "runner_sha256"', id="no checksum"),
-        pytest.param(["-var", "arch=x86", "-var", f"runner_sha256={SHA256}"], "amd64 or arm64", id="no such arch"),
-        pytest.param(["-var", "arch=arm64", "-var", "runner_sha256=abc"], "64 hex digits", id="no such checksum"),
+        pytest.param(["-var", "arch=arm64"], 'Unset variable "runner_sha256"', id="no checksum"),
+        pytest.param([*CHECKSUMS, "-var", "arch=x86"], "amd64 or arm64", id="no such arch"),
+        pytest.param(
+            [*CHECKSUMS, "-var", "arch=arm64", "-var", "base=arch"], "ubuntu-24.04 or debian-12", id="no base"
+        ),
+        pytest.param([*CHECKSUMS, "-var", "runner_sha256=abc"], "64 hex digits", id="no such checksum"),
     ],
 )
 def test_a_build_that_would_be_wrong_does_not_start(old: Path, arguments: list[str], complaint: str) -> None:
@@ -97,7 +102,11 @@ def test_the_template_is_formatted(name: str) -> None:
 
 def test_what_old_packer_does_not_know_is_little_and_known() -> None:
     """Everything else is validated."""
-    assert [line.split()[0] for line in MODERN.findall(TEMPLATE)] == ["imds_support", "metadata_options"]
+    assert [line.split()[0] for line in MODERN.findall(TEMPLATE)] == [
+        "temporary_security_group_source_public_ip",  # else everybody may knock while it builds
+        "imds_support",
+        "metadata_options",
+    ]
     assert "required_plugins" not in TEMPLATE
 
 
@@ -107,13 +116,14 @@ def test_what_old_packer_does_not_know_is_little_and_known() -> None:
         pytest.param(r'^\s*imds_support\s*=\s*"v2.0"', id="instances of the image require IMDSv2"),
         pytest.param(r'http_tokens = "required"', id="the build does too"),
         pytest.param(r"^\s*encrypt_boot\s*=\s*true$", id="the image is encrypted"),
-        pytest.param(r'owners\s*=\s*\["099720109477"\]', id="the source image is Canonical's"),
+        pytest.param(r'owner = "099720109477" # Canonical', id="the source image is Canonical's"),
+        pytest.param(r"owners\s*=\s*\[local\.base\.owner\]", id="and nobody else's of that name"),
         pytest.param(r"^\s*ami_name\s*=.*formatdate\(.*local\.built\)", id="every image has a name of its own"),
         pytest.param(r"cloud-init status --wait", id="provisioners wait for cloud-init"),
         pytest.param(r"^\s*encrypted\s*=\s*true$", id="the build's disk is encrypted"),
         pytest.param(r'variable "docker_group" \{\n.*bool\n\s*default\s*= false$', id="jobs are not root unless asked"),
         pytest.param(r'"runner-scaler:runner-version"\s*=\s*var\.runner_version', id="a tag has the runner's version"),
-        pytest.param(r'"runner-scaler:built"\s*=', id="a tag has the build date"),
+        pytest.param(r'"runner-scaler:built"\s*= local\.built', id="a tag has the build date"),
     ],
 )
 def test_the_template_says(setting: str) -> None:
@@ -189,6 +199,17 @@ def install(
     return ended.returncode, calls.read_text().split()
 
 
+@needs_packer
+def test_packer_inspects_both_architectures_as_one_template(old: Path) -> None:
+    """What differs is the arch, its checksums and its instance type (RG-59)."""
+    seen = {
+        arch: packer("inspect", f"-var-file={arch}.pkrvars.hcl", ".", cwd=old).stdout for arch in ("amd64", "arm64")
+    }
+    lines = {arch: text.replace(arch, "ARCH").splitlines() for arch, text in seen.items()}
+    differ = {one.split(":")[0] for one, other in zip(*lines.values(), strict=True) if one != other}
+    assert differ - {"local.built", "local.tags"} == {"var.aws_cli_sha256", "var.runner_sha256", "local.instance_type"}
+
+
 def provision(tmp_path: Path, fails: str = "nothing") -> tuple[int, list[list[str]]]:
     """Run install-dependencies.sh where the programs that would change the machine only note how they were called."""
     programs = tmp_path / "programs"
@@ -243,6 +264,30 @@ def test_a_runner_program_with_another_checksum_is_not_even_unpacked(tmp_path: P
     status, calls = install(tmp_path, mirror[0], SHA256)
     assert status not in {0, 42}
     assert calls == []
+
+
+def test_an_aws_cli_with_another_checksum_is_not_even_unpacked(tmp_path: Path, mirror: tuple[str, str]) -> None:
+    """Its checksum is pinned as the runner program's is."""
+    folder = Path(tmp_path / "mirror")
+    (folder / "awscli-exe-linux-x86_64-2.36.7.zip").write_bytes(b"PK")
+    ended = subprocess.run(
+        ["bash", PACKER / "install-aws-cli.sh"],
+        check=False,
+        env={
+            "PATH": os.environ["PATH"],
+            "TMPDIR": str(tmp_path),
+            "ARCH": "amd64",
+            "AWS_CLI_VERSION": "2.36.7",
+            "AWS_CLI_SHA256": SHA256,
+            "AWS_CLI_MIRROR": mirror[0],
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "FAILED" in ended.stdout
+    assert [path.name for path in tmp_path.glob("tmp*/*")] == ["cli.zip"]
 
 
 def test_an_error_page_is_not_taken_for_the_runner_program(tmp_path: Path, mirror: tuple[str, str]) -> None:

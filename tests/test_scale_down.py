@@ -6,8 +6,8 @@ import pytest
 
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.journal import Entry
-from scaler.sandbox.machines.machines import FaultKind as MachineFaultKind
-from scaler.sandbox.machines.machines import MachineFault
+from scaler.sandbox.machines.faults import FaultKind as MachineFaultKind
+from scaler.sandbox.machines.faults import MachineFault
 from tests.conftest import NOTHING, World
 
 REUSED = "    max: 5\n    registration: token\n    ephemeral: false\n  arm64"

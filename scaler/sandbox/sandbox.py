@@ -17,7 +17,8 @@ from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
-from scaler.sandbox.machines.machines import FaultKind, MachineFault, Machines
+from scaler.sandbox.machines.faults import FaultKind, MachineFault
+from scaler.sandbox.machines.machines import Machines
 from scaler.sandbox.scenario import RunIds, Scenario
 
 TOKEN = "ghp_" + "sandbox0" * 4 + "only"

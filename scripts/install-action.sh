@@ -19,6 +19,7 @@ install() {
   install_with_pip "$1" "$2" "${root}/requirements.txt" 2>"${log}"
 }
 
+unset_foreign_settings
 log=$(mktemp "${RUNNER_TEMP:?is not set: this script is a step of the action}/runner-scaler.XXXXXX")
 trap 'rm -f "${log}"' EXIT
 

@@ -20,6 +20,20 @@ find_python() {
   return 1
 }
 
+# unset_foreign_settings: what a job or an image says to its own Python and pip (PYTHONHOME, PIP_TARGET, PIP_USER, …)
+# is not for ours. Where packages come from stays as it says: whoever serves them, their hashes are checked.
+unset_foreign_settings() {
+  local name
+  for name in "${!PYTHON@}" "${!PIP_@}"; do
+    case ${name} in
+    PIP_CONFIG_FILE | PIP_INDEX_URL | PIP_EXTRA_INDEX_URL | PIP_FIND_LINKS | PIP_NO_INDEX) ;;
+    PIP_PROXY | PIP_CERT | PIP_CLIENT_CERT | PIP_TRUSTED_HOST | PIP_KEYRING_PROVIDER) ;;
+    PIP_TIMEOUT | PIP_DEFAULT_TIMEOUT | PIP_RETRIES | PIP_CACHE_DIR | PIP_NO_CACHE_DIR) ;;
+    *) unset "${name}" ;;
+    esac
+  done
+}
+
 # python_at PATH: print sys.executable if this is a Python >= 3.11.
 python_at() {
   [[ -x $1 ]] && "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 11) or print(sys.executable))' 2>/dev/null
@@ -40,6 +54,7 @@ install_with_pip() {
     return 1
   fi
   # --no-compile: byte-compiling all of botocore takes longer than compiling what is imported.
-  "${pip[@]}" install --quiet --no-input --disable-pip-version-check --no-compile \
+  # --no-user: a pip.conf of the machine may say otherwise.
+  "${pip[@]}" install --quiet --no-input --no-user --disable-pip-version-check --no-compile \
     --require-hashes --no-deps --only-binary=:all: -r "${requirements}"
 }

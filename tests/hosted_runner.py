@@ -7,6 +7,7 @@ that nothing of a workflow is passed over.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -75,6 +76,7 @@ class Site:
     api_url: str = "https://api.github.com"
     sigint_timeout: float = 7.5
     sigterm_timeout: float = 2.5
+    stream_timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ class Job:
         self._env: dict[str, str] = {}
         self._path: list[str] = []
         self._steps: dict[str, dict[str, Any]] = {}
+        self._groups: list[int] = []
         self._cancelled = threading.Event()
         self._process: subprocess.Popen[str] | None = None
 
@@ -279,10 +282,23 @@ class Job:
                 return
             except subprocess.TimeoutExpired:
                 continue
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process.pid)
+
+    def _give_up(self, process: subprocess.Popen[str], heard: threading.Event) -> None:
+        """What a step leaves running with its streams open is waited for 5 s (ProcessInvoker.cs)."""
+        process.wait()
+        if not heard.wait(self.site.stream_timeout):
+            _kill_group(process.pid)
 
     def run(self) -> JobRan:
-        """Run it; what it came to."""
+        """Run it; what it came to. What still runs after it is ended (Runner.Worker/JobExtension.cs, orphans)."""
+        try:
+            return self._run()
+        finally:
+            for group in self._groups:
+                _kill_group(group)
+
+    def _run(self) -> JobRan:
         status = self._status()
         if not self._holds(self.body.get("if", "success()"), status):
             self.ran.conclusion = "skipped"
@@ -406,7 +422,11 @@ class Job:
             self._process = process
             if self._cancelled.is_set():
                 self.cancel()
+            heard = threading.Event()
+            self._groups.append(process.pid)
+            threading.Thread(target=self._give_up, args=(process, heard), daemon=True).start()
             log = self._listen(process, name)
+            heard.set()
         self._process, code = None, process.returncode
         outcome: Conclusion = "cancelled" if self._cancelled.is_set() else "success" if code == 0 else "failure"
         if outcome == "failure":
@@ -559,6 +579,11 @@ class _Files:
 
     def env(self) -> dict[str, str]:
         return {f"GITHUB_{name.upper()}": str(self.path(name)) for name in self.NAMES}
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _unescaped(text: str) -> str:

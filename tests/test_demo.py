@@ -275,3 +275,43 @@ def test_a_summary_reads_well_on_a_terminal() -> None:
     rows = ["| Job | Verdict |", "| --- | --- |", "| [a\\|b](https://x/y) | **no pool**: lacks \\[gpu\\] &lt;1 |"]
     found = demo.readable("\n".join(["### fleet", "", *rows]))
     assert found.splitlines() == ["fleet", "", "Job  Verdict", "a|b  no pool: lacks [gpu] <1"]
+
+
+def serve(folder: Path, scenario: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """Start a world for a scaler of one's own; the environment comes when the servers are there."""
+    (folder / "small.yaml").write_text(scenario)
+    (folder / "small.config.yaml").write_text(CONFIG)
+    environment = folder / "environment"
+    os.mkfifo(environment)
+    served = subprocess.Popen(
+        [sys.executable, "-m", "scaler", "demo", "--serve", str(environment), "--scenario", str(folder / "small.yaml")],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return served, dict(line.split("=", 1) for line in environment.read_text().splitlines())
+
+
+def stop(served: subprocess.Popen[str]) -> tuple[int, str]:
+    """Stop it; its exit code, and what it said."""
+    served.send_signal(signal.SIGTERM)
+    said, _ = served.communicate(timeout=60)
+    return served.returncode, said
+
+
+def test_a_served_world_waits_for_a_scaler_of_yours_and_closes_its_ledger(tmp_path: Path) -> None:
+    served, env = serve(tmp_path, SCENARIO.replace("        - {name: train, labels: [self-hosted, gpu]}\n", ""))
+    assert env["SANDBOX_API_URL"] == env["GITHUB_API_URL"]
+    watch = ["auto", "--for", "5m", "--every", "1s", "--linger", "8s", "--config", str(tmp_path / "small.config.yaml")]
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "scaler", *watch]
+    subprocess.run(command, cwd=tmp_path, env={**path, **env}, check=True, capture_output=True)
+    code, said = stop(served)
+    assert (code, "It balances." in said) == (0, True), said
+    assert json.loads((tmp_path / "build/demo/ledger.json").read_text())["balances"]
+
+
+def test_a_served_world_that_nobody_scaled_does_not_balance(tmp_path: Path) -> None:
+    code, said = stop(serve(tmp_path, SCENARIO)[0])
+    assert (code, "It balances." in said) == (1, False), said

@@ -53,6 +53,7 @@ class Options:
     scenario: Path
     record: Path | None
     quiet: bool
+    serve: Path | None
 
     @property
     def config(self) -> Path:
@@ -77,7 +78,8 @@ def run_demo(args: Sequence[str]) -> int:
     """
     Run the demo: 0 if the ledger balances and the scaler ended well, 1 if not, 2 if it cannot be run as asked.
 
-    130 or 143 if it was stopped; nothing is left running then either.
+    130 or 143 if it was stopped; nothing is left running then either. With --serve there is no scaler but yours, and to
+    stop it is how it ends: the ledger alone decides.
     """
     try:
         options = _options(args)
@@ -113,6 +115,8 @@ def _options(args: Sequence[str]) -> Options:
                         " lies beside it, as NAME.config.yaml [the demo's own]")  # fmt: skip
     parser.add_argument("--record", type=Path, metavar="FILE", help="write every exchange with GitHub there, as JSON")
     parser.add_argument("--quiet", action="store_true", help="print the ledger only")
+    parser.add_argument("--serve", type=Path, metavar="FILE", help="run no scaler: write a scaler's environment to"
+                        " FILE, NAME=value a line, and be there until stopped")  # fmt: skip
     return Options(**vars(parser.parse_args(args)))
 
 
@@ -140,25 +144,40 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _play(options: Options, scenario: Scenario, stopped: list[int]) -> Played | None:
-    """Let it happen, show it, and close the books; None if it was stopped."""
+    """Let it happen, show it, and close the books; None if it was stopped before it was over."""
     with tempfile.TemporaryDirectory(prefix="runner-scaler-demo-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the boot script may change to a user of its own
         with Sandbox(Path(folder), start=START, speed=options.speed, record=options.record) as box:
             began = time.monotonic()
             runs = box.play(scenario)
-            scaler = JobProcess(_command(options), box.env(), options.out)
+            live = _live(box, options)
+            scaler = None if options.serve else JobProcess(_command(options), box.env(), options.out)
+            if options.serve:
+                _hand_out(box, options.serve)
             try:
-                live = _live(box, options)
-                while scaler.running() and not stopped:
+                while not stopped and (scaler is None or scaler.running()):
                     live.show(box.clock.now(), time.monotonic() - began)
                     time.sleep(LOOK)
-                _settle(box, SETTLE / options.speed, stopped)
+                _settle(box, SETTLE / options.speed, [] if options.serve else stopped)
             finally:
-                scaler.interrupt(PATIENCE)
-            if stopped:
+                if scaler is not None:
+                    scaler.interrupt(PATIENCE)
+            if stopped and scaler is not None:
                 return None
             live.show(box.clock.now(), time.monotonic() - began)
             return _close(box, scaler, runs, options, time.monotonic() - began)
+
+
+def _hand_out(box: Sandbox, file: Path) -> None:
+    """
+    Say where the world is, in one write: whoever waits for the file, a FIFO say, has all of it.
+
+    SANDBOX_API_URL is for the action's input: in a workflow nobody sets GITHUB_API_URL but the runner.
+    """
+    env = box.env()
+    lines = [f"{name}={value}" for name, value in {**env, "SANDBOX_API_URL": env["GITHUB_API_URL"]}.items()]
+    with file.open("a") as out:
+        out.write("\n".join(lines) + "\n")
 
 
 def _command(options: Options) -> list[str]:
@@ -183,7 +202,7 @@ def _settle(box: Sandbox, seconds: float, stopped: list[int]) -> None:
         time.sleep(LOOK)
 
 
-def _close(box: Sandbox, scaler: JobProcess, runs: RunIds, options: Options, real: float) -> Played:
+def _close(box: Sandbox, scaler: JobProcess | None, runs: RunIds, options: Options, real: float) -> Played:
     said = declared(options.config, options.scenario, runs)
     with box.clock.lock:
         (options.out / "journal.jsonl").write_text("".join(f"{entry.to_json()}\n" for entry in box.journal))
@@ -191,7 +210,8 @@ def _close(box: Sandbox, scaler: JobProcess, runs: RunIds, options: Options, rea
         books = ledger.close(box.github, box.aws, said)
         history = History().read(box.journal)
         end = box.clock.now()
-    return Played(books, history, said, end, real, scaler.end(), scaler.summary.read_text())
+    code, summary = (scaler.end(), scaler.summary.read_text()) if scaler is not None else (0, "")
+    return Played(books, history, said, end, real, code, summary)
 
 
 def _consoles(box: Sandbox) -> str:
@@ -216,13 +236,15 @@ def _write(played: Played, options: Options, scenario: Scenario) -> None:
         ("instance-minutes billed", f"{books.billed / 60:.0f}"),
         ("things left behind", str(len(books.alive) + len(books.runners) + len(books.parameters))),
     ]
-    texts = [("Ledger", "\n".join(ledger.lines(books))), ("Job summary of the last tick", readable(played.summary))]
+    texts = [("Ledger", "\n".join(ledger.lines(books)))]
+    texts += [("Job summary of the last tick", readable(played.summary))] if played.summary else []
     subtitle = f"The demo in the sandbox: {played.real:.0f} s, {options.speed:g} times as fast as life."
     (options.out / "timeline.html").write_text(timeline.page(picture, title, subtitle, tiles, texts))
 
 
 def _tell(played: Played, options: Options) -> None:
-    parts = [] if options.quiet else ["", "Job summary of the last tick", "", readable(played.summary).rstrip(), ""]
+    told = bool(played.summary) and not options.quiet
+    parts = ["", "Job summary of the last tick", "", readable(played.summary).rstrip(), ""] if told else []
     parts += ["Ledger, from the world's own journal", "", *ledger.lines(played.ledger), ""]
     if played.code:
         parts.append(f"The scaler ended with exit code {played.code}: see {options.out / 'scaler.log'}")

@@ -196,7 +196,7 @@ def job(number: int, credentials: str = ROLE) -> Iterator[Took]:
         outputs = dict(line.split("=", 1) for line in Path(env["GITHUB_OUTPUT"]).read_text().splitlines())
         for step in (FIRST, AGAIN):
             door = Door()
-            given = env | environment(door, credentials) | {"PYTHON": outputs["python"]}
+            given = env | environment(door, credentials) | {"SCALER_PYTHON": outputs["python"]}
             connect, byte = to_first_byte((*BASH, "-c", scale_step()), given, work, door)
             yield Took(number, f"{step}: {CONNECT}", *connect)
             yield Took(number, f"{step}: {BYTE}", *byte)

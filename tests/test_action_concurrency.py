@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from scaler.inputs import MODES
 from scaler.sandbox.github.state import JobSpec, Run
 from tests.conftest import NOTHING, ROOT, World
 from tests.expressions import expressions
@@ -141,7 +140,7 @@ def group_of(hosted: Hosted, file: str, event: Event) -> str:
     return hosted.workflow(file, event).group[0]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", load_yaml(ROOT / AUTOSCALE)["on"]["workflow_dispatch"]["inputs"]["mode"]["options"])
 def test_only_auto_is_in_the_group(hosted: Hosted, mode: str) -> None:
     runs = [group_of(hosted, AUTOSCALE, Event(inputs={"mode": mode}, run_id=number)) for number in ("1", "2")]
     assert runs == (["autoscale", "autoscale"] if mode == "auto" else ["1", "2"])
@@ -152,7 +151,7 @@ def events(file: str) -> list[Mapping[str, Any]]:
     return list(load_yaml(ROOT / file)["on"])
 
 
-@pytest.mark.parametrize("file", [AUTOSCALE, "examples/tick.yml"])
+@pytest.mark.parametrize("file", [AUTOSCALE, *(f"examples/{name}.yml" for name in ("tick", "watch", "workflow-run"))])
 def test_every_clock_ticks_in_the_group_and_none_ends_a_tick(hosted: Hosted, file: str) -> None:
     for name in events(file):
         workflow = hosted.workflow(file, Event(name=str(name)))

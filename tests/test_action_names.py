@@ -32,7 +32,8 @@ FILES = [
     ),
 ]
 ACTION = load_yaml(ROOT / "action.yml")
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = "".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+"""Where a user is told of the secrets and variables that there have to be."""
 
 RUN = "github inputs vars"
 JOB = f"{RUN} needs"
@@ -216,9 +217,9 @@ def exists(path: tuple[str, ...], known: Mapping[str, Any]) -> bool:
             outputs = known["needs"].get(name)
             return outputs is not None and (rest[1:] == ["result"] or (rest[1:2] == ["outputs"] and rest[2] in outputs))
         case "secrets":
-            return name == "GITHUB_TOKEN" or name in README
+            return name == "GITHUB_TOKEN" or name in DOCUMENTS
         case "vars":
-            return name in README
+            return name in DOCUMENTS
         case "inputs" | "matrix":
             return name in known.get(context, ())
         case "env":

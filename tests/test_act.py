@@ -371,7 +371,7 @@ def test_a_launch_that_is_denied_brings_the_lines_to_paste(bench: Bench) -> None
     outcome = bench.one(launch())
     assert (outcome.result, outcome.link) == (Result.DENIED, None)
     assert "not you" in outcome.detail
-    assert "scaler-policy.json" in outcome.remedy
+    assert "aws/stack.yaml" in outcome.remedy
 
 
 # --- the hand-over -------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_a_denial_inside_a_fleets_answer_gives_exit_3_and_names_the_policy(world
     world.push("build")
     ran = world.scaler("auto")
     assert ran.code == 3
-    assert "aws/scaler-policy.json" in ran.said
+    assert "aws/stack.yaml" in ran.said
     assert world.left() == NOTHING
 
 

@@ -1,33 +1,42 @@
 """
-The IAM policies of the set-up: who may do what, told by an evaluation of our own.
+The roles of the stack: who may do what, decided by a policy simulator over the policies as CloudFormation made them.
 
-No IAM can be asked here. Of its rules this needs few: a statement allows what its actions and resources match and all
-of its conditions hold for (docs.aws.amazon.com, "Policy evaluation logic", "IAM JSON policy elements: Condition").
+That every other test's calls are allowed too is held by tests/conftest.py.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaler.sandbox.aws.iam_checks import Check, Context
+from scaler.sandbox.aws.iam_world import trusts
+from scaler.sandbox.aws.seed import SECURITY_GROUP, SUBNETS
+from scaler.sandbox.machines.faults import FaultKind, MachineFault
+from tests import iam
 from tests.boot_world import boot_world
+from tests.conftest import World
+from tests.fetched import needed
+from tests.iam import Policy
+from tests.stack import deployed, policies
+from tests.test_scale_down import idle_world
 
-ROOT = Path(__file__).parents[1]
-MACHINE, SCALER = (json.loads((ROOT / f"aws/{name}-policy.json").read_text()) for name in ("runner", "scaler"))
-ON_BEHALF = {"ec2:RunInstances", "iam:PassRole", "ssm:AddTagsToResource"}
-"""What CreateFleet and PutParameter do in the caller's name (AWS docs: EC2 Fleet prerequisites; PutParameter, Tags)."""
+EC2 = "arn:aws:ec2:us-east-1:111122223333"
 PARAMETERS = "arn:aws:ssm:us-east-1:111122223333:parameter/runner-scaler"
-INSTANCES = "arn:aws:ec2:us-east-1:111122223333:instance"
-FLEET = "ec2:ResourceTag/runner-scaler:fleet"
+FLEET = "runner-scaler:fleet"
+OURS, OTHERS = "main", "other"
+OWN: Context = {f"aws:ResourceTag/{FLEET}": OURS, f"ec2:ResourceTag/{FLEET}": OURS}
 
-Context = Mapping[str, str | list[str]]
-OPERATORS: Mapping[str, Callable[[str, str], bool]] = {"StringEquals": str.__eq__, "StringLike": fnmatchcase}
+
+@pytest.fixture(autouse=True)
+def simulator() -> None:
+    needed(iam.installed)
 
 
 def listed(value: Any) -> list[Any]:
@@ -35,37 +44,47 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def allows(policy: Mapping[str, Any], action: str, resource: str, context: Context) -> bool:
-    """Whether a policy allows an action on a resource, in a context of condition keys."""
-    return any(
-        action in listed(statement["Action"])
-        and any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"]))
-        and all(
-            holds(operator, context.get(key), listed(wanted), context)
-            for operator, keys in statement.get("Condition", {}).items()
-            for key, wanted in keys.items()
-        )
-        for statement in policy["Statement"]
-    )
+def actions(role: list[Policy], effect: str = "Allow") -> set[str]:
+    """All that a role's policies allow somewhere."""
+    statements = (statement for policy in role for statement in policy["Statement"])
+    return {action for each in statements if each["Effect"] == effect for action in listed(each["Action"])}
 
 
-def holds(operator: str, found: str | list[str] | None, wanted: list[str], context: Context) -> bool:
-    """One condition. A key that the context lacks meets none but `ForAllValues`; a variable without a value nothing."""
-    match = OPERATORS[operator.removeprefix("ForAllValues:")]
-    patterns = []
-    for each in wanted:
-        variable = re.search(r"\$\{(.*)\}", each)
-        value = context.get(variable[1]) if variable else ""
-        if value is not None:
-            patterns.append(each.replace(variable[0], str(value)) if variable else each)
-    if operator.startswith("ForAllValues:"):
-        return all(any(match(each, pattern) for pattern in patterns) for each in found or ())
-    return isinstance(found, str) and any(match(found, pattern) for pattern in patterns)
+@dataclass(frozen=True)
+class Mutant:
+    """A role with something left out: what, and the actions that it is about."""
+
+    told: str
+    role: list[Policy]
+    actions: list[str]
+
+    def refuses(self, checks: Iterable[Check]) -> list[bool]:
+        """Whether it refuses each of the checks that are about its actions."""
+        about = [check for check in checks if check.action in self.actions]
+        return [answer != "Allowed" for answer in iam.answers(self.role, about)]
 
 
-def actions(policy: Mapping[str, Any]) -> set[str]:
-    """All that a policy allows somewhere."""
-    return {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+def without_each_statement(role: list[Policy]) -> Iterator[Mutant]:
+    """Yield the role less one of its statements."""
+    for number, policy in enumerate(role):
+        for statement in policy["Statement"]:
+            rest = [each for each in policy["Statement"] if each is not statement]
+            less = [*role[:number], {**policy, "Statement": rest}, *role[number + 1 :]]
+            yield Mutant(statement["Sid"], less, listed(statement["Action"]))
+
+
+def without_each_condition(role: list[Policy]) -> Iterator[Mutant]:
+    """Yield the role with one key of one condition left out."""
+    for number, policy in enumerate(role):
+        for place, statement in enumerate(policy["Statement"]):
+            for operator, keys in statement.get("Condition", {}).items():
+                for key in keys:
+                    less = deepcopy(list(role))
+                    del less[number]["Statement"][place]["Condition"][operator][key]
+                    yield Mutant(f"{statement['Sid']}: {operator} {key}", less, listed(statement["Action"]))
+
+
+# --- an instance -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", ["ssm:GetParameter", "ssm:DeleteParameter"])
@@ -75,89 +94,269 @@ def actions(policy: Mapping[str, Any]) -> set[str]:
         pytest.param("i-0a", True, id="its own"),
         pytest.param("i-0b", False, id="its neighbour's"),
         pytest.param("0a", False, id="one whose tag is the end of its id"),
-        pytest.param(None, False, id="the fleet's state, which has no such tag"),
+        pytest.param(None, False, id="one without that tag"),
     ],
 )
 def test_an_instance_may_read_and_delete_its_own_secret_alone(action: str, tag: str | None, *, may: bool) -> None:
     """The original's instances could read every registration token of the account (RG-61)."""
-    context: dict[str, str | list[str]] = {"ec2:SourceInstanceARN": f"{INSTANCES}/i-0a"}
-    if tag is not None:
-        context["aws:ResourceTag/InstanceId"] = tag
-    assert allows(MACHINE, action, f"{PARAMETERS}/main/i-0a", context) is may
-    assert not allows(MACHINE, action, f"{PARAMETERS}/other/i-0a", context)
-    elsewhere = {**context, "ec2:SourceInstanceARN": f"{INSTANCES}/i-0c"}
-    assert not allows(MACHINE, action, f"{PARAMETERS}/main/i-0a", elsewhere)
+    role = policies("runner-scaler-instance")
+    context: dict[str, str | list[str]] = {
+        "ec2:SourceInstanceARN": f"{EC2}:instance/i-0a",
+        "ec2:RoleDelivery": "2.0",
+        **({} if tag is None else {"aws:ResourceTag/InstanceId": tag}),
+    }
+    check = Check(action, f"{PARAMETERS}/main/i-0a", context)
+    neighbours = {**context, "ec2:SourceInstanceARN": f"{EC2}:instance/i-0c"}
+    may_not = [
+        replace(check, resource=f"{PARAMETERS}/other/i-0a"),
+        replace(check, resource=f"{PARAMETERS}/main/state"),
+        replace(check, context=neighbours),
+        replace(check, context={**context, "ec2:RoleDelivery": "1.0"}),
+    ]
+    assert iam.refused(role, [check, *may_not]) == ([] if may else [check]) + may_not
 
 
 def test_a_machine_asks_for_all_that_its_role_may_and_no_more(tmp_path: Path) -> None:
+    role = policies("runner-scaler-instance")
     with boot_world(tmp_path) as world:
         world.queue()
         instance_id = world.hand_over()
         world.gone(instance_id)
-        assert {call.name for call in world.aws_server.calls if call.principal.endswith(instance_id)} == actions(
-            MACHINE
-        )
+        calls = [call for call in world.aws_server.calls if call.principal.endswith(instance_id)]
+    # It asks before its parameter is there, and again: what does not exist has no tag, and is refused.
+    answered = [check for call in calls if not call.error for check in call.checks]
+    assert iam.refused(role, map(iam.plain, answered)) == []
+    assert {check.action for check in answered} == actions(role)
 
 
-def test_the_scaler_asks_for_all_that_its_role_may_and_no_more() -> None:
-    asked = set(re.findall(r'"((?:ec2|ssm):[A-Z]\w+)"', (ROOT / "scaler/aws_api.py").read_text()))
-    assert asked | ON_BEHALF == actions(SCALER)
+# --- the scaler --------------------------------------------------------------------------------
 
 
-OURS, OTHERS = {FLEET: "main"}, {FLEET: "other"}
+def a_day(world: World) -> list[Check]:
+    """All that the scaler's role is asked about while a fleet is planned, launched, drained, ended, swept and pressed."""
+    market = f"market: spot-then-on-demand\n    instance_types: [m7i.large, m6i.large]\n    subnets: [{SUBNETS[0].id}]"
+    idle_world(world)
+    world.amend("    max: 5\n", f"    max: 5\n    {market}\n")
+    world.scaler("plan")
+    world.tick()  # marks it idle
+    world.push("again", duration=30)
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    world.tick()  # takes the mark back
+    world.box.clock.advance(30)
+    world.box.machines.faults.append(MachineFault(FaultKind.HANG))
+    world.box.aws.refuse_capacity(market="spot", count=1)
+    run = world.push("one", "two", "three")
+    world.tick()  # launches: spot, and on demand where that is refused
+    world.box.github.cancel(run.id)
+    for _ in range(4):
+        world.advance(6)
+        world.tick()  # ends what hangs, drains what is idle, sweeps what is left
+    world.scaler("up", "-a", "arm64", "--repo", "acme/web")
+    for instance in world.box.aws.alive():
+        world.scaler("down", "-i", instance.id, "--force")
+    world.scaler("status")
+    calls = [call for call in world.box.aws_server.calls if ":assumed-role/runner-scaler/" in call.principal]
+    distinct = {repr(iam.plain(check)): iam.plain(check) for call in calls for check in call.checks}
+    return list(distinct.values())
+
+
+def test_the_scalers_role_allows_what_a_day_asks_and_each_of_its_statements_is_needed(world: World) -> None:
+    role, asked = policies(), a_day(world)
+    assert iam.refused(role, asked) == []
+    assert {check.action for check in asked} == actions(role)
+    idle = [each.told for each in without_each_statement(role) if not any(each.refuses(asked))]
+    assert idle == [], "no call needs these statements"
+
+
+# --- what it may not ---------------------------------------------------------------------------
+
+TEMPLATE = f"{EC2}:launch-template/lt-0a1b2c3d4e5f6a640"
+FROM_TEMPLATE: Context = {
+    "ec2:LaunchTemplate": TEMPLATE,
+    "ec2:IsLaunchTemplateResource": "true",
+    "ec2:Region": "us-east-1",
+}
+LAUNCHED: Context = {f"aws:RequestTag/{FLEET}": OURS, "aws:TagKeys": [FLEET], "ec2:InstanceType": "m7i.large"}
+HANDED: Context = {"aws:RequestTag/InstanceId": "i-0a", "aws:TagKeys": ["InstanceId"]}
+SUBNET = SUBNETS[0].id
+
+
+MAY = {
+    "run": Check(
+        "ec2:RunInstances", f"{EC2}:instance/*", {**FROM_TEMPLATE, **LAUNCHED, "ec2:MetadataHttpTokens": "required"}
+    ),
+    "run from": Check("ec2:RunInstances", TEMPLATE, {**FROM_TEMPLATE, **OWN}),
+    "run image": Check(
+        "ec2:RunInstances",
+        "arn:aws:ec2:us-east-1::image/ami-0a1b2c3d4e5f6a640",
+        {**FROM_TEMPLATE, "ec2:Owner": "111122223333", "ec2:Public": "false"},
+    ),
+    "run on": Check("ec2:RunInstances", f"{EC2}:volume/*", {**FROM_TEMPLATE, "ec2:Encrypted": "true"}),
+    "run in": Check("ec2:RunInstances", f"{EC2}:subnet/{SUBNET}", {**FROM_TEMPLATE, "ec2:SubnetID": SUBNET}),
+    "run behind": Check("ec2:RunInstances", f"{EC2}:security-group/{SECURITY_GROUP}", FROM_TEMPLATE),
+    "fleet": Check("ec2:CreateFleet", f"{EC2}:instance/*", LAUNCHED),
+    "fleet from": Check("ec2:CreateFleet", TEMPLATE, OWN),
+    "fleet in": Check("ec2:CreateFleet", f"{EC2}:subnet/{SUBNET}", {"ec2:SubnetID": SUBNET}),
+    "tag at launch": Check(
+        "ec2:CreateTags",
+        f"{EC2}:instance/*",
+        {f"aws:RequestTag/{FLEET}": OURS, "aws:TagKeys": [FLEET], "ec2:CreateAction": "CreateFleet"},
+    ),
+    "tag": Check(
+        "ec2:CreateTags",
+        f"{EC2}:instance/i-0a",
+        {**OWN, "aws:TagKeys": ["runner-scaler:scope"], "aws:RequestTag/runner-scaler:scope": "acme/api"},
+    ),
+    "untag": Check("ec2:DeleteTags", f"{EC2}:instance/i-0a", {**OWN, "aws:TagKeys": ["runner-scaler:idle-since"]}),
+    "end": Check("ec2:TerminateInstances", f"{EC2}:instance/i-0a", OWN),
+    "pass": Check(
+        "iam:PassRole",
+        "arn:aws:iam::111122223333:role/runner-scaler-instance",
+        {"iam:PassedToService": "ec2.amazonaws.com"},
+    ),
+    "put": Check("ssm:PutParameter", f"{PARAMETERS}/main/i-0a", {**HANDED, "ssm:Overwrite": "false"}),
+    "tag parameter": Check("ssm:AddTagsToResource", f"{PARAMETERS}/main/i-0a", HANDED),
+    "tag parameter, spelt otherwise": Check(
+        "ssm:AddTagsToResource", f"{PARAMETERS.replace('/runner', '//runner')}/main/i-0a", HANDED
+    ),
+    "sweep": Check("ssm:DeleteParameters", f"{PARAMETERS}/main/i-0a", {"aws:ResourceTag/InstanceId": "i-0a"}),
+    "remember": Check("ssm:PutParameter", f"{PARAMETERS}/main/state", {"ssm:Overwrite": "true"}),
+    "recall": Check("ssm:GetParameter", f"{PARAMETERS}/main/state", {}),
+}
+"""What it may; each row of what it may not differs from one of these in one thing."""
+
+
+def other(name: str, resource: str, context: Mapping[str, str | list[str] | None]) -> Check:
+    """Like one that is allowed, but of another resource, or with other keys of its context; None is without it."""
+    held = MAY[name]
+    joined = {**held.context, **context}
+    return Check(held.action, resource or held.resource, {key: v for key, v in joined.items() if v is not None})
+
+
+ANOTHERS: dict[str, str | list[str] | None] = {f"aws:ResourceTag/{FLEET}": OTHERS, f"ec2:ResourceTag/{FLEET}": OTHERS}
+NOBODYS: dict[str, str | list[str] | None] = dict.fromkeys(ANOTHERS)
+UNTAGGED: dict[str, str | list[str] | None] = {f"aws:RequestTag/{FLEET}": None, "aws:TagKeys": None}
+ANOTHER = "subnet-0cccccccccccccccc"
+
+MAY_NOT = {
+    # wider launches
+    "launch without the fleet's tag": other("run", "", UNTAGGED),
+    "launch with another fleet's tag": other("run", "", {f"aws:RequestTag/{FLEET}": OTHERS}),
+    "launch a type that is not listed": other("run", "", {"ec2:InstanceType": "p5.48xlarge"}),
+    "launch without a template": other("run", "", {"ec2:LaunchTemplate": None, "ec2:IsLaunchTemplateResource": None}),
+    "launch with the old metadata service": other("run", "", {"ec2:MetadataHttpTokens": "optional"}),
+    "launch from another fleet's template": other("run from", "", ANOTHERS),
+    "launch from anybody's template": other("run from", "", NOBODYS),
+    "launch a public image": other("run image", "", {"ec2:Owner": "amazon", "ec2:Public": "true"}),
+    "launch another account's image": other("run image", "", {"ec2:Owner": "444455556666"}),
+    "launch on a plain volume": other("run on", "", {"ec2:Encrypted": "false"}),
+    "launch in another subnet": other("run in", f"{EC2}:subnet/{ANOTHER}", {"ec2:SubnetID": ANOTHER}),
+    "launch behind another security group": other("run behind", f"{EC2}:security-group/sg-0dddddddddddddddd", {}),
+    "launch with a key to log in with": Check("ec2:RunInstances", f"{EC2}:key-pair/mine", {}),
+    "launch into a capacity reservation": Check("ec2:RunInstances", f"{EC2}:capacity-reservation/cr-0a", {}),
+    "launch from a snapshot": Check("ec2:RunInstances", "arn:aws:ec2:us-east-1::snapshot/snap-0a", {}),
+    "make a fleet of untagged instances": other("fleet", "", UNTAGGED),
+    "make a fleet from another's template": other("fleet from", "", ANOTHERS),
+    "make a fleet from anybody's template": other("fleet from", "", NOBODYS),
+    "make a fleet in another subnet": other("fleet in", f"{EC2}:subnet/{ANOTHER}", {"ec2:SubnetID": ANOTHER}),
+    "make a fleet of another image": Check("ec2:CreateFleet", "arn:aws:ec2:us-east-1::image/ami-0a", {}),
+    "ask for spot in the old way": Check("ec2:RequestSpotInstances", f"{EC2}:subnet/{SUBNET}", {}),
+    "change what a template launches": Check("ec2:CreateLaunchTemplateVersion", TEMPLATE, OWN),
+    "make a template": Check("ec2:CreateLaunchTemplate", f"{EC2}:launch-template/*", {}),
+    "give an instance another role": other("pass", "arn:aws:iam::111122223333:role/admin", {}),
+    "give another service the role": other("pass", "", {"iam:PassedToService": "lambda.amazonaws.com"}),
+    # others' instances, and the marks of its own
+    "end another fleet's instance": other("end", "", ANOTHERS),
+    "end an instance of no fleet": other("end", "", NOBODYS),
+    "tag another fleet's instance": other("tag", "", ANOTHERS),
+    "tag an instance of no fleet": other("tag", "", NOBODYS),
+    "take an instance by its tag": other(
+        "tag", "", {**NOBODYS, f"aws:RequestTag/{FLEET}": OURS, "aws:TagKeys": [FLEET]}
+    ),
+    "give an instance away by its tag": other("tag", "", {"aws:TagKeys": [FLEET]}),
+    "hold an instance": other("tag", "", {"aws:TagKeys": ["runner-scaler:hold"]}),
+    "take a mark together with the fleet's": other("untag", "", {"aws:TagKeys": [FLEET, "runner-scaler:scope"]}),
+    "take all tags away at once": other("untag", "", {"aws:TagKeys": None}),
+    "untag another fleet's instance": other("untag", "", ANOTHERS),
+    "tag at another's launch": other("tag at launch", "", {f"aws:RequestTag/{FLEET}": OTHERS}),
+    "tag as if at launch": other("tag at launch", "", {"ec2:CreateAction": None}),
+    "tag what is made otherwise": other("tag at launch", "", {"ec2:CreateAction": "CreateVolume"}),
+    "stop its own": Check("ec2:StopInstances", f"{EC2}:instance/i-0a", OWN),
+    "change its own": Check("ec2:ModifyInstanceAttribute", f"{EC2}:instance/i-0a", OWN),
+    "read the console of its own": Check("ec2:GetConsoleOutput", f"{EC2}:instance/i-0a", OWN),
+    # secrets
+    "read a secret back": Check("ssm:GetParameter", f"{PARAMETERS}/main/i-0a", {}),
+    "read secrets by their names": Check("ssm:GetParameters", f"{PARAMETERS}/main/i-0a", {}),
+    "read secrets by their path": Check("ssm:GetParametersByPath", f"{PARAMETERS}/main", {}),
+    "read what a secret was": Check("ssm:GetParameterHistory", f"{PARAMETERS}/main/i-0a", {}),
+    "decrypt by itself": Check("kms:Decrypt", "arn:aws:kms:us-east-1:111122223333:key/0a", {}),
+    "put for another fleet": other("put", f"{PARAMETERS}/other/i-0a", {}),
+    "put elsewhere": other("put", "arn:aws:ssm:us-east-1:111122223333:parameter/production/i-0a", {}),
+    "put over a secret": other("put", "", {"ssm:Overwrite": "true"}),
+    "put without a reader": other("put", "", {"aws:RequestTag/InstanceId": None, "aws:TagKeys": None}),
+    "put for one instance under another's name": other("put", "", {"aws:RequestTag/InstanceId": "i-0b"}),
+    "make the state somebody's to read": other(
+        "tag parameter", f"{PARAMETERS}/main/state", {"aws:RequestTag/InstanceId": "state"}
+    ),
+    "give a secret another reader": other("tag parameter", "", {"aws:RequestTag/InstanceId": "i-0b"}),
+    "tag a parameter without a reader": other("tag parameter", "", {"aws:RequestTag/InstanceId": None}),
+    "give a secret another reader, spelt otherwise": other(
+        "tag parameter, spelt otherwise", "", {"aws:RequestTag/InstanceId": "i-0b"}
+    ),
+    "sweep for another fleet": other("sweep", f"{PARAMETERS}/other/i-0a", {}),
+    "sweep the state": other("sweep", f"{PARAMETERS}/main/state", {}),
+    "remember for another fleet": other("remember", f"{PARAMETERS}/other/state", {}),
+    "recall another fleet's": other("recall", f"{PARAMETERS}/other/state", {}),
+}
+
+
+@cache
+def answers() -> Mapping[str, str]:
+    """What the simulator says to each, asked for all at once."""
+    asked = MAY | MAY_NOT
+    assert len(asked) == len(MAY) + len(MAY_NOT)
+    return dict(zip(asked, iam.answers(policies(), asked.values()), strict=True))
+
+
+@pytest.mark.parametrize("name", MAY)
+def test_the_scaler_may(name: str) -> None:
+    """So that what is refused below is refused for the one thing in which it differs."""
+    assert answers()[name] == "Allowed"
+
+
+@pytest.mark.parametrize("name", MAY_NOT)
+def test_the_scaler_may_not(name: str) -> None:
+    """What a token that was stolen from a tick can do is bounded by this."""
+    assert answers()[name] == "ImplicitlyDenied"
+
+
+def test_each_condition_of_the_scalers_role_refuses_something() -> None:
+    wider = list(without_each_condition(policies()))
+    assert len(wider) > 15
+    assert [each.told for each in wider if all(each.refuses(MAY_NOT.values()))] == []
+
+
+# --- who may be the scaler ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "context", "may"),
+    ("claims", "may"),
     [
-        pytest.param("ssm:PutParameter", f"{PARAMETERS}/main/i-0a", {}, True, id="hands a secret over"),
-        pytest.param("ssm:GetParameter", f"{PARAMETERS}/main/i-0a", {}, False, id="reads no secret back"),
-        pytest.param("ssm:GetParameter", f"{PARAMETERS}/main/state", {}, True, id="reads its memory"),
-        pytest.param("ssm:PutParameter", f"{PARAMETERS}/other/i-0a", {}, False, id="writes for no other fleet"),
-        pytest.param("ssm:DeleteParameters", f"{PARAMETERS}/other/i-0a", {}, False, id="sweeps for no other fleet"),
-        pytest.param("ec2:TerminateInstances", f"{INSTANCES}/i-0a", OURS, True, id="ends its own"),
-        pytest.param("ec2:TerminateInstances", f"{INSTANCES}/i-0a", OTHERS, False, id="ends none of another fleet"),
-        pytest.param("ec2:TerminateInstances", f"{INSTANCES}/i-0a", {}, False, id="ends none without a fleet"),
-        pytest.param(
-            "ec2:CreateTags",
-            f"{INSTANCES}/i-0a",
-            {**OURS, "aws:TagKeys": ["runner-scaler:idle-since"]},
-            True,
-            id="remembers by tags",
-        ),
-        pytest.param(
-            "ec2:CreateTags",
-            f"{INSTANCES}/i-0a",
-            {**OURS, "aws:TagKeys": ["runner-scaler:fleet"]},
-            False,
-            id="gives no instance to another fleet",
-        ),
-        pytest.param(
-            "ec2:CreateTags",
-            f"{INSTANCES}/i-0a",
-            {**OTHERS, "aws:TagKeys": ["runner-scaler:fleet"]},
-            False,
-            id="takes none from another",
-        ),
-        pytest.param(
-            "ec2:CreateFleet",
-            f"{INSTANCES}/*",
-            {"aws:RequestTag/runner-scaler:fleet": "main"},
-            True,
-            id="launches with its fleet's tag",
-        ),
-        pytest.param("ec2:CreateFleet", f"{INSTANCES}/*", {}, False, id="launches nothing without"),
-        pytest.param(
-            "iam:PassRole",
-            "arn:aws:iam::111122223333:role/admin",
-            {"iam:PassedToService": "ec2.amazonaws.com"},
-            False,
-            id="gives instances no other role",
-        ),
+        pytest.param({}, True, id="the environment"),
+        pytest.param({"sub": "repo:acme@1001/runner-scaler@2002:environment:runner-scaler"}, True, id="with ids"),
+        pytest.param({"sub": "repo:acme@1001/runner-scaler@2003:environment:runner-scaler"}, False, id="another's ids"),
+        pytest.param({"sub": "repo:acme/runner-scaler:ref:refs/heads/main"}, False, id="no environment"),
+        pytest.param({"sub": "repo:acme/runner-scaler:pull_request"}, False, id="a pull request"),
+        pytest.param({"sub": "repo:acme/runner-scaler:environment:other"}, False, id="another environment"),
+        pytest.param({"sub": "repo:acme/other:environment:runner-scaler"}, False, id="another repository"),
+        pytest.param({"sub": "repo:evil/runner-scaler:environment:runner-scaler"}, False, id="another owner"),
+        pytest.param({"sub": "repo:acme/runner-scaler:environment:runner-scaler:x"}, False, id="more behind it"),
+        pytest.param({"aud": "https://github.com/acme"}, False, id="another audience"),
     ],
 )
-def test_the_scaler_may_do_its_work_on_its_own_fleet(
-    action: str, resource: str, context: Context, *, may: bool
-) -> None:
-    """What a token that was stolen from a tick can do is bounded by this."""
-    assert allows(SCALER, action, resource, context) is may
+def test_the_roles_trust_is_for_the_environments_jobs(claims: dict[str, str], *, may: bool) -> None:
+    trust = deployed()["roles"]["runner-scaler"]["trust"]
+    provider = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
+    whole = {"sub": "repo:acme/runner-scaler:environment:runner-scaler", "aud": "sts.amazonaws.com", **claims}
+    assert trusts(trust, provider, whole) is may
+    assert not trusts(trust, provider.replace("githubusercontent", "example"), whole)

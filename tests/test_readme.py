@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import re
-import shutil
 import subprocess
 import textwrap
 from datetime import timedelta
@@ -17,7 +16,6 @@ import jsonschema
 import pytest
 import yaml
 from botocore import xform_name
-from botocore.validate import ParamValidator
 
 from scaler.config import load
 from scaler.decide import decide
@@ -38,69 +36,78 @@ def test_the_rules_in_the_readme_are_those_of_decide() -> None:
     assert shown == textwrap.dedent(rules)
 
 
-def test_the_config_in_the_readme_is_one(tmp_path: Path) -> None:
-    blocks: list[str] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    (config,) = [block for block in blocks if "version: 1" in block]
+@pytest.mark.parametrize("document", ["README.md", "docs/setup.md"])
+def test_the_config_that_is_shown_is_one(document: str, tmp_path: Path) -> None:
+    text = (ROOT / document).read_text()
+    (config,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "version: 1" in block]
     file = tmp_path / "config.yaml"
     file.write_text(config)
     assert load(file).fleet == "main"
 
 
+def commands(document: str) -> str:
+    """The shell of a page."""
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    return "set -eu\n" + "".join(blocks)
+
+
 @pytest.fixture
 def set_up(tmp_path: Path) -> list[list[str]]:
-    """Every call of aws, gh, git and packer that the README's set-up makes, in a copy of `aws/`."""
-    blocks: list[str] = re.findall(r"```sh\n(.*?)```", README.partition("## Set-up")[2].partition("**4.")[0], re.DOTALL)
+    """Every call of a program that docs/setup.md makes, in another's repository."""
     programs = tmp_path / "bin"
     programs.mkdir()
     calls = tmp_path / "calls"
-    answers = {"aws": "222233334444", "gh": "umbrella@12/scale@34", "git": "", "packer": ""}
+    answers = {
+        "aws": "subnet-0a\tsubnet-0b",
+        "gh": "umbrella@12/scale@34",
+        "git": "",
+        "packer": "",
+        "scripts/setup.sh": "",
+    }
+    answers[".venv/bin/python"] = ""
     for name, answer in answers.items():
-        (programs / name).write_text(f"#!/bin/bash\nprintf '%s\\0' {name} \"$@\" $'\\n' >>{calls}\necho '{answer}'\n")
-        (programs / name).chmod(0o755)
-    shutil.copytree(ROOT / "aws", tmp_path / "aws")
-    script = "set -eu\n" + "".join(blocks).replace("<sum>", "0" * 64).replace("acme/runner", "umbrella/runner", 1)
+        file = (programs if "/" not in name else tmp_path) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/bash\nprintf '%s\\0' {name} \"$@\" $'\\n' >>{calls}\nprintf '{answer}\\n'\n")
+        file.chmod(0o755)
+    script = commands("docs/setup.md").replace("acme/runner", "umbrella/runner", 1)
     env = {"PATH": f"{programs}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, check=True, capture_output=True)
     return [call.split("\0")[:-1] for call in calls.read_text().split("\n\0")[:-1]]
 
 
-def test_the_set_up_puts_account_and_repository_into_the_policies(set_up: list[list[str]], tmp_path: Path) -> None:
-    assert set_up
-    policies = {path.name: path.read_text() for path in tmp_path.glob("aws/*")}
-    assert policies.keys() == {path.name for path in ROOT.glob("aws/*")}
-    assert not [name for name, text in policies.items() if "111122223333" in text or "acme" in text]
-    trust = json.loads(policies["trust-policy.json"])["Statement"][0]["Condition"]["StringEquals"]
-    assert trust["token.actions.githubusercontent.com:sub"] == [
-        "repo:umbrella@12/scale@34:environment:runner-scaler",
-        "repo:umbrella/runner-scaler:environment:runner-scaler",
-    ]
+def test_the_set_up_gives_the_stack_what_it_asks_for(set_up: list[list[str]]) -> None:
+    text = (ROOT / "aws/stack.yaml").read_text().partition("\nConditions:")[0]
+    asked = set(re.findall(r"^  (\w+):\n    Type: ", text, re.MULTILINE))
+    needed = asked - set(re.findall(r"^  (\w+):\n    Type: .*\n    Default: ", text, re.MULTILINE))
+    first, then = [call for call in set_up if call[:3] == ["aws", "cloudformation", "deploy"]]
+    given = [dict(word.split("=", 1) for word in call if "=" in word) for call in (first, then)]
+    assert needed <= given[0].keys() <= asked
+    assert given[1].keys() == {"ImageAmd64", "ImageArm64"}
+    assert (given[0]["Repository"], given[0]["RepositoryWithIds"]) == ("umbrella/runner-scaler", "umbrella@12/scale@34")
+    assert given[0]["SubnetIds"] == "subnet-0a,subnet-0b"
 
 
 def test_the_set_up_calls_what_aws_has(set_up: list[list[str]]) -> None:
     """Of a command of the AWS CLI name and options are the operation's and its parameters', in another spelling."""
     session = botocore.session.get_session()
-    for _, service, command, *rest in (call for call in set_up if call[0] == "aws"):
+    own = {"--query", "--output"}
+    called = [call[1:] for call in set_up if call[0] == "aws" and call[2] != "deploy"]  # deploy is the CLI's own
+    assert len(called) > 4
+    for service, command, *rest in called:
         model = session.get_service_model(service)
         operation = next(o for o in model.operation_names if xform_name(o, "-") == command)
         shape = model.operation_model(operation).input_shape
         known = {xform_name(member, "-"): member for member in getattr(shape, "members", {})}
-        given = {known[word[2:]] for word in rest if word.startswith("--") and word not in ("--query", "--output")}
+        given = {known[word[2:]] for word in rest if word.startswith("--") and word not in own}
         assert set(getattr(shape, "required_members", ())) <= given
 
 
-def test_the_launch_templates_of_the_set_up_carry_the_promises(set_up: list[list[str]]) -> None:
-    templates = [call for call in set_up if "create-launch-template" in call]
-    assert [call[call.index("--launch-template-name") + 1] for call in templates] == ["runner-amd64", "runner-arm64"]
-    shape = botocore.session.get_session().get_service_model("ec2").shape_for("RequestLaunchTemplateData")
-    for call in templates:
-        data = json.loads(call[call.index("--launch-template-data") + 1])
-        assert not ParamValidator().validate(data, shape).has_errors()
-        assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
-        assert (data["MetadataOptions"]["HttpTokens"], data["MetadataOptions"]["InstanceMetadataTags"]) == (
-            "required",
-            "enabled",
-        )
-        assert data["IamInstanceProfile"]["Name"] in (ROOT / "aws/scaler-policy.json").read_text()
+def test_the_set_up_runs_our_programs_as_they_are(set_up: list[list[str]]) -> None:
+    called = {tuple(call[:3]) for call in set_up}
+    assert {("scripts/setup.sh", "run"), (".venv/bin/python", "-m", "scaler")} <= called
+    (workflow,) = [call[3] for call in set_up if call[:3] == ["gh", "workflow", "run"]]
+    assert (ROOT / ".github/workflows" / workflow).exists()
 
 
 def test_every_exit_code_is_in_the_readme() -> None:
@@ -127,19 +134,16 @@ def test_the_tests_named_by_the_assumptions_exist() -> None:
     assert [name for name in named if f"def {name}(" not in source] == []
 
 
-@pytest.mark.parametrize("name", ["trust-policy", "scaler-policy", "runner-policy"])
-def test_the_policies_are_policies(name: str) -> None:
-    policy = json.loads((ROOT / f"aws/{name}.json").read_text())
-    assert policy["Version"] == "2012-10-17"
-    assert all(statement["Effect"] == "Allow" for statement in policy["Statement"])
-
-
 def test_the_parameters_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads((ROOT / "docs/parameter.schema.json").read_text()))
 
 
-def test_the_subject_of_the_trust_policy_is_the_workflows() -> None:
+def test_the_environment_that_the_role_trusts_is_the_workflows() -> None:
     """A job of an environment has that in its subject (docs.github.com: OpenID Connect reference)."""
-    workflow = yaml.safe_load((ROOT / "examples/tick.yml").read_text())
-    environment = workflow["jobs"]["tick"]["environment"]
-    assert f":environment:{environment}" in (ROOT / "aws/trust-policy.json").read_text()
+    stack = (ROOT / "aws/stack.yaml").read_text()
+    for path in (".github/workflows/autoscale.yml", "examples/tick.yml"):
+        jobs = yaml.safe_load((ROOT / path).read_text())["jobs"].values()
+        environments = {job["environment"] for job in jobs}
+        assert [
+            each for each in environments if f"Environment:\n    Type: String\n    Default: {each}\n" not in stack
+        ] == []

@@ -63,11 +63,20 @@ class Templates:
             "DescribeLaunchTemplateVersions": self.describe_versions,
         }
 
-    def seed(self, name: str, versions: Iterable[Data], template_id: str = "", default: int = 0) -> Template:
+    def seed(
+        self,
+        name: str,
+        versions: Iterable[Data],
+        template_id: str = "",
+        default: int = 0,
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> Template:
         """A template of the world's own, with all its versions; the newest is the default unless told."""
         now = self._clock.now()
         numbered = {number: (now, data, "") for number, data in enumerate(versions, 1)}
-        template = Template(template_id or self._ids.new("lt"), name, numbered, now, "arn:aws:iam::0:root")
+        made = template_id or self._ids.new("lt")
+        template = Template(made, name, numbered, now, "arn:aws:iam::0:root", tags=dict(tags or {}))
         template.default = default or template.latest
         self.all[template.id] = template
         return template

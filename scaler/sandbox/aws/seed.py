@@ -28,8 +28,8 @@ SUBJECT = "repo:acme/runner-scaler:ref:refs/heads/main"
 PRICES = {"m6g.large": 0.077, "m7g.large": 0.0816, "m6i.large": 0.096, "m7i.large": 0.1008}
 
 
-def launch_data(image: str, kind: str, **more: Any) -> dict[str, Any]:
-    """Launch template data as our own stack makes it."""
+def launch_data(image: str, kind: str, *, volume_size: int = 30, **more: Any) -> dict[str, Any]:
+    """Launch template data as our own stack makes it, with a tag for instances besides."""
     return {
         "ImageId": image,
         "InstanceType": kind,
@@ -40,7 +40,12 @@ def launch_data(image: str, kind: str, **more: Any) -> dict[str, Any]:
         "BlockDeviceMappings": [
             {
                 "DeviceName": "/dev/sda1",
-                "Ebs": {"VolumeSize": 30, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True},
+                "Ebs": {
+                    "VolumeSize": volume_size,
+                    "VolumeType": "gp3",
+                    "Encrypted": True,
+                    "DeleteOnTermination": True,
+                },
             }
         ],
         "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "runner"}]}],
@@ -83,9 +88,8 @@ def plant(ec2: Ec2World, templates: Templates, iam: IamWorld) -> None:
         (IMAGES[0], "m7i.large", "lt-0a1b2c3d4e5f6a640"),
         (IMAGES[1], "m7g.large", "lt-0b2c3d4e5f6a7a640"),
     ):
-        volumes = ([{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": size}}] for size in (20, 25, 30))
-        data = [launch_data(image.id, kind, BlockDeviceMappings=each) for each in volumes]
-        templates.seed(image.name, data, template_id)
+        data = [launch_data(image.id, kind, volume_size=size) for size in (20, 25, 30)]
+        templates.seed(image.name, data, template_id, tags={"runner-scaler:fleet": "main"})
     plant_roles(iam)
 
 
@@ -116,8 +120,9 @@ def replant(given: Mapping[str, Any], ec2: Ec2World, templates: Templates, iam: 
         ec2.profiles = {row["name"]: row.get("role", row["name"]) for row in rows}
     if "launch_templates" in given:
         templates.all.clear()
-        for row in _rows(given, "launch_templates", {"id", "name", "default", "versions"}, "name", "versions"):
-            templates.seed(row["name"], row["versions"], row.get("id", ""), row.get("default", 0))
+        for row in _rows(given, "launch_templates", {"id", "name", "default", "versions", "tags"}, "name", "versions"):
+            default, tags = row.get("default", 0), row.get("tags", {})
+            templates.seed(row["name"], row["versions"], row.get("id", ""), default, tags=tags)
     if "roles" in given:
         iam.roles.clear()
         for row in _rows(given, "roles", {"arn", "subjects", "audience", "trust", "max_session"}, "arn"):

@@ -19,6 +19,7 @@ from botocore.model import ListShape, Shape, StructureShape
 from scaler.sandbox.aws import wire
 from scaler.sandbox.aws.error import AwsError
 from scaler.sandbox.aws.faults import Fault
+from scaler.sandbox.aws.iam_checks import Check
 from scaler.sandbox.aws.iam_world import Principal
 from scaler.sandbox.aws.ids import Ids
 from scaler.sandbox.aws.world import AwsWorld, resource_ids
@@ -31,7 +32,11 @@ _MASKED = {"WebIdentityToken", "UserData", "Value"}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that arrived, as an audit log would have it: secrets masked. `error` is the code it was answered."""
+    """
+    A call that arrived, as an audit log would have it: secrets masked. `error` is the code it was answered.
+
+    `checks` is what IAM is asked about it.
+    """
 
     at: datetime
     service: str
@@ -40,6 +45,7 @@ class Call:
     resources: tuple[str, ...]
     params: Mapping[str, Any] = field(repr=False)
     error: str = ""
+    checks: tuple[Check, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -112,6 +118,7 @@ class AwsServer:
 
     def _perform(self, request: HttpRequest, service: str, action: str, asked: AwsError | None) -> HttpAnswer:
         params: dict[str, Any] = {}
+        checks: tuple[Check, ...] = ()
         caller, failure, result = ANONYMOUS, asked, {}
         with self.world.clock.lock:
             try:
@@ -120,22 +127,31 @@ class AwsServer:
                 if not self.world.serves(service, action):
                     raise _unknown(service, action)
                 params = _params(request, service, action)
+                checks = self.world.checks.of(service, action, params, caller)
                 if failure is None:
                     result = self.world.perform(service, action, params, caller)
             except AwsError as error:
                 failure = error
-            call = self._note(service, action, caller, params, failure.code if failure else "")
+            call = self._note(service, action, caller, params, failure.code if failure else "", checks)
             request_id = self._ids.uuid()
             now = self.world.clock.now()
         for observer in tuple(self.observers):
             observer(call)
         return _answer(service, action, result, failure, request_id, now)
 
-    def _note(self, service: str, action: str, caller: Principal, params: Mapping[str, Any], error: str) -> Call:
+    def _note(
+        self,
+        service: str,
+        action: str,
+        caller: Principal,
+        params: Mapping[str, Any],
+        error: str,
+        checks: tuple[Check, ...] = (),
+    ) -> Call:
         operation = wire.operation_model(service, action)
         shape = operation.input_shape if operation else None
         masked = {} if shape is None else _masked(shape, params)
-        call = Call(self.world.clock.now(), service, action, caller.arn, resource_ids(params), masked, error)
+        call = Call(self.world.clock.now(), service, action, caller.arn, resource_ids(params), masked, error, checks)
         self.calls.append(call)
         return call
 

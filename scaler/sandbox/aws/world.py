@@ -17,6 +17,7 @@ from scaler.sandbox.aws.ec2_templates import Templates
 from scaler.sandbox.aws.ec2_views import InstanceCalls
 from scaler.sandbox.aws.ec2_world import Ec2World, Instance, Machines, NoMachines
 from scaler.sandbox.aws.faults import Fault, Throttle, faults_from
+from scaler.sandbox.aws.iam_checks import Checks
 from scaler.sandbox.aws.iam_world import Credentials, IamWorld, Principal, refused
 from scaler.sandbox.aws.oidc import Issuer, real_now
 from scaler.sandbox.aws.seed import PRICES, THINGS, plant, plant_roles, replant
@@ -55,6 +56,7 @@ class AwsWorld:
         self.templates = Templates(clock, self.ec2.ids)
         self.launches = LaunchCalls(self.ec2, Launcher(self.ec2, self.templates, self._ami_parameter), self.iam)
         self.launches.prices.update(PRICES)
+        self.checks = Checks(self.ec2, self.templates, self.ssm)
         self.iam.issuers[self.issuer.url] = self.issuer
         self.throttle = Throttle(clock)
         self._operations: dict[str, dict[str, Operation]] = {

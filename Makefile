@@ -76,6 +76,11 @@ bench-start: dev ## From the action's first step to its first request: ours, ven
 	@scripts/system-packages.sh node npm
 	@$(DEV)/python -m benchmarks.starting $(ARGS)
 
+.PHONY: screenshots
+screenshots: dev npm ## The job summary of four watches, as GitHub draws it, into docs/ (a minute)
+	@scripts/system-packages.sh chromium pngquant
+	@$(DEV)/python -m tests.screenshots
+
 .PHONY: search
 search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--help" for more)
 	@$(DEV)/python -m search $(ARGS)

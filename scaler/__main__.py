@@ -236,7 +236,7 @@ class _Session:
         left = False
         if inputs.command is Command.STATUS:
             self._last = self._reconciler.plan()
-            self._publisher.say([*status(self._last, self._config), *self._clocks()])
+            self._publisher.say(status(self._last, self._config, self._clocks()))
             self._publisher.summary(markdown(self._last, self._config))
         elif inputs.command is Command.PLAN:
             self._tell(self._reconciler.plan())

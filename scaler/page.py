@@ -60,12 +60,13 @@ def markdown(tick: Tick, config: Config, trend: Trend | None = None) -> str:
         f"### runner-scaler: fleet {config.fleet}",
         f"**{state(tick)}**: {headline(tick)} · {tick.snapshot.now:%Y-%m-%d %H:%M:%S} UTC",
         *_not_seen(tick),
+        *_asked(tick),
         *_failed(tick),
         *_waits(tick),
         *([chart(trend)] if len(trend.points) > 1 else []),
         *_repositories(tick),
         *_pools(tick, config),
-        *_rest(tick),
+        *_left_behind(tick),
         *_commands(tick),
         *_costs(costs_of(config, trend)),
         HOW_TO_STOP,
@@ -98,6 +99,11 @@ def _failed(tick: Tick) -> list[str]:
         "#### Did not work\n\n" + _cut(("Command", "Outcome"), rows, OPEN_ROWS),
         *(folded("How to mend it", code(remedy)) for remedy in [*remedies][:LINKS]),
     ]
+
+
+def _asked(tick: Tick) -> list[str]:
+    asked = [v for v in tick.plan.verdicts if v.subject is Subject.REQUEST]
+    return ["#### Asked for by hand\n\n" + _verdicts(asked, OPEN_ROWS)] if asked else []
 
 
 def _waits(tick: Tick) -> list[str]:
@@ -167,13 +173,12 @@ def _of_instances(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in states.items())
 
 
-def _rest(tick: Tick) -> list[str]:
-    rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE)]
+def _left_behind(tick: Tick) -> list[str]:
+    rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE, Subject.REQUEST)]
     if not rest:
         return []
-    rows = [(v.subject.value, plain(v.name), _why(v.reason, v.sentence)) for v in rest]
     told = ", ".join(f"{count} {what}" for what, count in Counter(v.reason.value for v in rest).items())
-    return [folded(f"Also: {told}", _cut(("What", "Name", "Verdict"), rows, ROWS))]
+    return [folded(f"Left behind: {told}", _verdicts(rest, ROWS))]
 
 
 def _commands(tick: Tick) -> list[str]:
@@ -214,6 +219,11 @@ def _tables(
         parts.append(folded(titles[name], _cut(head, rows, most, len(verdicts))))
         left -= most
     return parts
+
+
+def _verdicts(verdicts: Sequence[Verdict], most: int) -> str:
+    rows = [(v.subject.value, plain(v.name), _why(v.reason, v.sentence)) for v in verdicts]
+    return _cut(("What", "Name", "Verdict"), rows, most)
 
 
 def _cut(head: Row, rows: Sequence[Row], most: int, total: int | None = None) -> str:

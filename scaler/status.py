@@ -24,8 +24,8 @@ HOW_TO_STOP = (
 )
 
 
-def status(tick: Tick, config: Config) -> list[str]:
-    """What could not be seen, why each job waits, what runs in each pool, and how to stop it."""
+def status(tick: Tick, config: Config, clocks: Sequence[str] = ()) -> list[str]:
+    """What could not be seen, why each job waits, what runs in each pool, when the clocks ran, the costs, how to stop."""
     now = tick.snapshot.now
     found = [f"fleet {config.fleet}: {state(tick).lower()}: {headline(tick)} · {now:%Y-%m-%d %H:%M:%S} UTC"]
     for each in blind(tick):
@@ -43,7 +43,7 @@ def status(tick: Tick, config: Config) -> list[str]:
     rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE)]
     if rest:
         found += ["left behind:", *_rows(tick, rest)]
-    found.append(f"costs: {in_short(costs_of(config, first(tick)))}")
+    found += [*clocks, f"costs: {in_short(costs_of(config, first(tick)))}"]
     return [*found, "how to stop:", *(f"  {line}" for line in HOW_TO_STOP)]
 
 

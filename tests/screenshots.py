@@ -87,6 +87,11 @@ def _blind(sim: Simulation) -> None:
     sim.github.faults.add(Fault(FaultKind.STATUS, "/repos/acme/web/actions/runs", "GET", times=None))
 
 
+def _change_of_mind(sim: Simulation) -> None:
+    """The newest run is cancelled while its machines boot: their runners will be idle for a while."""
+    sim.cancel(max(sim.github.state.runs))
+
+
 def _broken(sim: Simulation) -> None:
     sim.boxes.manners.always = Habit.REFUSED
 
@@ -104,6 +109,8 @@ SCENES = {
         {
             1: push("acme/api", AMD64, ("build", 4), ("lint", 2), *_many("unit", 4, 5)),
             12: push("acme/web", ARM64, ("build", 3), ("e2e (chrome)", 30), ("e2e (firefox)", 30)),
+            13: push("acme/api", AMD64, *_many("unit", 2, 5)),
+            13.5: _change_of_mind,
             22: push("acme/api", AMD64, *_many("integration", 12, 16)),
             24: push("acme/infra", GPU, ("train", 20), ("evaluate", 5)),
             33.5: push("acme/web", ARM64, ("deploy preview", 5)),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scaler.config import Config
 from scaler.decide import decide
 from scaler.markup import LONGEST, plain
-from scaler.model import Memory, Outcome, Result, Snapshot, Tick, View
+from scaler.model import Memory, Outcome, Result, Snapshot, Tick, Up, View
 from scaler.page import ALL_ROWS, ROWS, markdown
 from scaler.text import safe
 from tests.worlds import API, WEB, booting, config, ghost, idle, job, jobs, pool, unseen, working, world
@@ -233,3 +233,9 @@ def test_any_text_is_shown_as_it_is_and_marks_up_nothing(text: str) -> None:
 
 def test_a_text_is_cut_between_its_escapes() -> None:
     assert Rendered(plain("*" * LONGEST)).text.strip() == "*" * (LONGEST // 2) + "…"
+
+
+def test_what_was_asked_for_by_hand_is_open_and_what_was_left_behind_is_folded() -> None:
+    asked = markdown(tick(world(asked=(Up("amd64", API, 9),))), CONFIG)
+    assert "#### Asked for by hand\n\n| What | Name | Verdict |" in asked
+    assert "<summary>Left behind: 1 ghost</summary>" in markdown(tick(world(ghost())), CONFIG)

@@ -30,7 +30,7 @@ from scaler.act import Actor
 from scaler.aws_api import AwsApi
 from scaler.config import Config, load
 from scaler.github_api import GitHubApi
-from scaler.model import Launch, Market, Memory, Plan, Reason, Snapshot
+from scaler.model import Launch, Market, Memory, Plan, Reason, Snapshot, Terms
 from scaler.reconcile import RealClock
 from scaler.sandbox.aws.settings import PUBLISHED_THROTTLES
 from scaler.sandbox.aws.world import AwsWorld
@@ -143,7 +143,7 @@ def _acted(
     snapshot = Snapshot(github.now(), "main-1a2b3c-", instances=cloud.instances())
     cloud.load_state()
     launches = [
-        Launch("amd64", slot, 1, True, False, (Market.ON_DEMAND,), REPOSITORY, Reason.LAUNCHING, "")
+        Launch("amd64", slot, 1, True, False, (Terms(Market.ON_DEMAND),), REPOSITORY, Reason.LAUNCHING, "")
         for slot in range(runners)
     ]
     _told(rig, "forget")

@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scaler.aws_errors import answer_for, code_of, fleet_answer, refusal
+from scaler.aws_fleet import TAG, all_offered, fleet_request, named_refused
 from scaler.boundary import ServerClock, readable
-from scaler.config import Config, Pool
+from scaler.config import Config
 from scaler.model import (
     Clock,
     Instance,
@@ -26,15 +28,14 @@ from scaler.model import (
     Market,
     Parameter,
     Scope,
+    Terms,
     Unavailable,
 )
-from scaler.names import client_token
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ssm import SSMClient
 
-TAG = "runner-scaler:"
 STANDARD_TIER_BYTES = 4096
 """A standard parameter holds 4 KB, an advanced one 8 KB (AWS docs: parameter tiers); a JIT secret is about 4 KB."""
 SETTINGS = BotoConfig(
@@ -117,73 +118,26 @@ class AwsApi:
                     yield from reservation["Instances"]
 
     @readable("AWS")
-    def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
-        """
-        One CreateFleet call of type instant for one instance, under the client token of the slot's link.
-
-        All launch parameters are the pool's and the market's: nothing of a job is in them, so that two
-        ticks that fill one slot ask for the same and get the same instance (D3).
-        """
+    def launch(self, pool: str, slot: int, link: int, terms: Terms) -> LaunchAnswer:
+        """One CreateFleet call for one instance."""
         entry = self._config.pool(pool)
         if entry is None:
             raise ValueError(f"no pool {pool}")
         try:
-            answer = self._ec2.create_fleet(**self._fleet_request(entry, slot, link, market))
+            answer = self._ec2.create_fleet(**fleet_request(self._config, entry, slot, link, terms))
         except ClientError as error:
             known = answer_for(error, pool, self._config.region)
             if known is None:
                 raise refusal("ec2:CreateFleet", error) from error
-            return known
         except BotoCoreError as error:
             raise Unavailable(f"AWS: ec2:CreateFleet: no answer ({type(error).__name__})") from error
-        ids = [i for row in answer.get("Instances", []) for i in row.get("InstanceIds", [])]
-        return LaunchAnswer(LaunchKind.LAUNCHED, ids[0]) if ids else fleet_answer(answer.get("Errors", []))
-
-    def _fleet_request(self, pool: Pool, slot: int, link: int, market: Market) -> dict[str, Any]:
-        template = pool.launch_template
-        named = {"LaunchTemplateId": template.id} if template.id else {"LaunchTemplateName": template.name}
-        overrides = [
-            {
-                **({"InstanceType": kind} if kind else {}),
-                **({"SubnetId": subnet} if subnet else {}),
-                **({"Priority": float(rank)} if kind else {}),
-            }
-            for rank, kind in enumerate(pool.instance_types or ("",))
-            for subnet in pool.subnets or ("",)
-        ]
-        return {
-            "Type": "instant",
-            "ClientToken": client_token(self._config.fleet, pool.name, slot, link),
-            "LaunchTemplateConfigs": [
-                {
-                    "LaunchTemplateSpecification": {**named, "Version": template.version},
-                    **({"Overrides": overrides} if any(overrides) else {}),
-                }
-            ],
-            "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": market.value},
-            # The instance types stand in order of preference, on either market.
-            **(
-                {"SpotOptions": {"AllocationStrategy": "capacity-optimized-prioritized"}}
-                if market is Market.SPOT
-                else {"OnDemandOptions": {"AllocationStrategy": "prioritized"}}
-            ),
-            "TagSpecifications": [
-                {
-                    "ResourceType": "instance",
-                    "Tags": self._launch_tags(pool, slot),
-                }
-            ],
-        }
-
-    def _launch_tags(self, pool: Pool, slot: int) -> list[dict[str, str]]:
-        tags = {
-            **self._config.tags,
-            "Name": f"{self._config.fleet}-{pool.name}-{slot}",
-            f"{TAG}fleet": self._config.fleet,
-            f"{TAG}pool": pool.name,
-            f"{TAG}slot": str(slot),
-        }
-        return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+        else:
+            errors = answer.get("Errors", [])
+            ids = [i for row in answer.get("Instances", []) for i in row.get("InstanceIds", [])]
+            if ids:
+                return LaunchAnswer(LaunchKind.LAUNCHED, ids[0], refused=named_refused(entry, terms, errors))
+            known = fleet_answer(errors)
+        return replace(known, refused=all_offered(entry, terms)) if known.kind is LaunchKind.NO_CAPACITY else known
 
     def terminate(self, instance_id: str) -> bool:
         """End one instance; one id a call, since one bad id fails a whole call."""

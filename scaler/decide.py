@@ -38,6 +38,7 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         into the lowest free slot of the first fitting pool that has room under its max, max_runners, the budgets
         and the breaker. A pool whose launch template brought no runner that was seen within a day launches
         five, and more as soon as one of them registers.
+        What EC2 had no capacity for is not asked for again for three minutes.
     6.  `min_idle` is topped up last: idle and booting instances of a scope that no job counts on.
     7.  A busy instance is left alone: GitHub says so, or a running job names its runner.
     8.  An idle runner is drained when it was idle in two complete observations at least idle_timeout apart

@@ -9,7 +9,7 @@ from scaler.model import Launch, Reason, Result, Subject, Tick
 
 PATIENCE = timedelta(minutes=10)
 """A job may wait that long for a full pool or for EC2's capacity before the run turns red."""
-CAPS = frozenset({Reason.POOL_FULL, Reason.FLEET_FULL, Reason.BUDGET_SPENT, Reason.UNPROVEN})
+CAPS = frozenset({Reason.POOL_FULL, Reason.FLEET_FULL, Reason.BUDGET_SPENT, Reason.UNPROVEN, Reason.NO_CAPACITY})
 REFUSALS = frozenset({Reason.REFUSED, Reason.BUSY, Reason.HELD, Reason.PUBLIC})
 
 

@@ -130,14 +130,14 @@ class Launcher:
         if calls > MAX_CALLS_PER_SLOT:
             return on_the_way(attempt, f"{MAX_CALLS_PER_SLOT} links of the slot were spent; the next tick goes on")
         try:
-            answer = self._cloud.launch(command.pool, command.slot, attempt.link, command.markets[attempt.market])
+            answer = self._cloud.launch(command.pool, command.slot, attempt.link, attempt.terms)
         except ApiError as error:
             failed, way = failed_by(command, error), on_the_way(attempt, "")
             # Whether it launched is not known; the same link, asked again however much later, will tell. A link left
             # out is a gap, in which a tick that has lost its hint would launch beside the living instance.
-            return (
-                replace(failed, link=attempt.link) if failed.spent else replace(failed, link=way.link, spent=way.spent)
-            )
+            link, spent = (attempt.link, True) if failed.spent else (way.link, way.spent)
+            return replace(failed, link=link, spent=spent, refused=attempt.refused)
+        attempt = attempt.having_heard(answer)
         step = next_step(attempt, answer)
         return _Launched(attempt, step) if isinstance(step, str) else step
 
@@ -149,14 +149,14 @@ class Launcher:
             # The slot looked free in a stale list; EC2's answer to the token says that it is not.
             whose = f", for {found.scope}" if found and found.scope else ""
             detail = f"{instance_id} fills the slot already{whose}"
-            return Outcome(command, Result.TAKEN, detail, instance_id, link=attempt.link)
+            return attempt.ended(Result.TAKEN, detail, instance_id=instance_id)
         try:
             outcome = self._hands.hand_over(command, instance_id)
         except ApiError as error:
             failed = failed_by(command, error)
             detail = f"{instance_id} runs, but its secret could not be handed over: {failed.detail}"
             outcome = replace(failed, detail=detail, instance_id=instance_id)
-        return replace(outcome, link=attempt.link)
+        return replace(outcome, link=attempt.link, terms=attempt.terms, refused=attempt.refused)
 
     def _is_introduced(self, found: Instance) -> bool:
         """

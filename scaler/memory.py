@@ -9,17 +9,38 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scaler.breaker import after_failure, after_launch, within_an_hour
-from scaler.model import Breaker, Deregister, Launch, Link, LinkState, Memory, Outcome, Reason, Removal, Result
+from scaler.model import (
+    Breaker,
+    Deregister,
+    Launch,
+    Link,
+    LinkState,
+    Market,
+    Memory,
+    Outcome,
+    Reason,
+    Removal,
+    Result,
+    Terms,
+)
+from scaler.offerings import still_refused
 
-VERSION = 2
+VERSION = 3
 LIMIT = 4096
 GHOSTS = 30
+REFUSED = 150
+"""So many offerings without capacity are remembered, those that were refused last."""
+NAME = 6
+"""Characters of an offering's name."""
+TERMS_KEPT = timedelta(hours=1)
+"""A link that was used longer ago is never asked for again, and its terms do not matter."""
 
 _STATES = tuple(LinkState)
+_MARKETS = tuple(Market)
 
 
 class StateError(ValueError):
@@ -31,16 +52,20 @@ def encode(memory: Memory) -> str:
     The memory as JSON, below the limit: the ghosts known longest, then as many of the longest chains as fit.
 
     A link is a hint: without it the chain is walked from `start`. A ghost that is not
-    remembered is deregistered a tick later.
+    remembered is deregistered a tick later. Before a link goes, all terms and refusals go.
     """
     # Those least used go first: without its link a slot's chain is walked from the start.
     links = sorted(memory.links.items(), key=lambda item: (item[1].k, item[1].used_at), reverse=True)
     ghosts = sorted(memory.ghosts.items(), key=lambda item: item[1])[:GHOSTS]
+    refused = sorted(memory.refused.items(), key=lambda item: (item[1], item[0]), reverse=True)[:REFUSED]
+    terms = list(dict.fromkeys(link.terms for _, link in links if link.terms is not None))
     while True:
         text = json.dumps(
             {
                 "v": VERSION,
-                "links": _packed(links),
+                "links": _packed(links, terms),
+                "terms": [[_MARKETS.index(each.market), "".join(sorted(each.skipped))] for each in terms],
+                "refused": _by_minute(refused),
                 "launches": {str(_minute(when)): count for when, count in memory.launches.items()},
                 "breakers": {
                     pool: [
@@ -61,11 +86,26 @@ def encode(memory: Memory) -> str:
         )
         if len(text) <= LIMIT or not (links or ghosts):
             return text
+        if terms or refused:
+            terms, refused = [], []
+            continue
         links, ghosts = links[: len(links) * 9 // 10], ghosts if links else ghosts[1:]
 
 
-def _packed(links: list[tuple[str, Link]]) -> dict[str, list[list[int]]]:
-    """Per pool, rows of slot, k, minute and state; k and minute as differences to the row before."""
+def _by_minute(refused: list[tuple[str, datetime]]) -> dict[str, str]:
+    """The offerings refused in each minute, their names in a row."""
+    found: dict[str, str] = {}
+    for name, when in sorted(refused):
+        found[str(_minute(when))] = found.get(str(_minute(when)), "") + name
+    return found
+
+
+def _names(text: str) -> list[str]:
+    return [text[start : start + NAME] for start in range(0, len(text), NAME)]
+
+
+def _packed(links: list[tuple[str, Link]], terms: list[Terms]) -> dict[str, list[list[int]]]:
+    """Per pool, rows of slot, k, minute, state and number of terms; k and minute as differences to the row before."""
     packed: dict[str, list[list[int]]] = {}
     for name, link in sorted(links, key=lambda item: (item[0].rpartition("/")[0], item[1].used_at)):
         pool, _, slot = name.rpartition("/")
@@ -73,17 +113,18 @@ def _packed(links: list[tuple[str, Link]]) -> dict[str, list[list[int]]]:
         row = [int(slot), link.k, _minute(link.used_at, up=True), _STATES.index(link.state)]
         rows = packed.setdefault(pool, [])
         before = [sum(r[1] for r in rows), sum(r[2] for r in rows)]
-        rows.append([row[0], row[1] - before[0], row[2] - before[1], row[3]])
+        asked = [terms.index(link.terms)] if link.terms in terms else []
+        rows.append([row[0], row[1] - before[0], row[2] - before[1], row[3], *asked])
     return packed
 
 
-def _unpacked(packed: dict[str, list[list[int]]]) -> dict[str, Link]:
+def _unpacked(packed: dict[str, list[list[int]]], terms: list[Terms]) -> dict[str, Link]:
     links = {}
     for pool, rows in packed.items():
         k = minute = 0
-        for slot, more, later, state in rows:
+        for slot, more, later, state, *asked in rows:
             k, minute = k + more, minute + later
-            links[f"{pool}/{int(slot)}"] = Link(k, _when(minute), _STATES[state])
+            links[f"{pool}/{int(slot)}"] = Link(k, _when(minute), _STATES[state], terms[asked[0]] if asked else None)
     return links
 
 
@@ -95,8 +136,10 @@ def decode(text: str | None) -> Memory:
         state = json.loads(text)
         if state["v"] != VERSION:
             raise StateError(f"version {state['v']} is not {VERSION}")
+        terms = [Terms(_MARKETS[market], frozenset(_names(skipped))) for market, skipped in state["terms"]]
         return Memory(
-            links=_unpacked(state["links"]),
+            links=_unpacked(state["links"], terms),
+            refused={name: _when(minute) for minute, names in state["refused"].items() for name in _names(names)},
             launches={_when(minute): int(count) for minute, count in state["launches"].items()},
             breakers={
                 pool: Breaker(
@@ -132,13 +175,15 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     A link that is taken keeps the time of its first refusal, or its slot would never be free again. Launches of more
     than an hour ago are forgotten when one is added: a tick that does nothing leaves the memory as it is.
     """
-    links, breakers = dict(memory.links), dict(memory.breakers)
+    links, breakers, refused = dict(memory.links), dict(memory.breakers), memory.refused
     launches: dict[datetime, int] = {}
     minute = _when(_minute(now))
     for outcome in outcomes:
         command = outcome.command
         if isinstance(command, Deregister) and command.failed and outcome.detail == Removal.REMOVED:
             breakers[command.failed] = after_failure(breakers.get(command.failed), now, now)
+        if outcome.refused:
+            refused = still_refused(refused, now) | dict.fromkeys(outcome.refused, now)
         if not isinstance(command, Launch) or outcome.link is None:
             continue
         slot = f"{command.pool}/{command.slot}"
@@ -149,13 +194,21 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
         elif outcome.result is Result.TAKEN and not outcome.instance_id:
             state = LinkState.TAKEN
         again = known is not None and known.k == outcome.link and known.state is state is LinkState.TAKEN
-        links[slot] = Link(outcome.link, known.used_at if known is not None and again else now, state)
+        used_at = known.used_at if known is not None and again else now
+        links[slot] = Link(outcome.link, used_at, state, outcome.terms)
         if outcome.instance_id and outcome.result is not Result.TAKEN:
             launches = launches or within_an_hour(memory, now)
             launches[minute] = launches.get(minute, 0) + 1
             if command.reason is not Reason.ASKED:  # a person who asks sees for himself what comes of it
                 breakers[command.pool] = after_launch(breakers.get(command.pool), command.job, now)
-    return replace(memory, links=links, launches=launches or memory.launches, breakers=breakers)
+    if links != memory.links:
+        links = {name: _without_old_terms(link, now) for name, link in links.items()}
+    return replace(memory, links=links, launches=launches or memory.launches, breakers=breakers, refused=refused)
+
+
+def _without_old_terms(link: Link, now: datetime) -> Link:
+    """A link that old is never asked for again."""
+    return replace(link, terms=None) if link.terms is not None and now - link.used_at > TERMS_KEPT else link
 
 
 def _minute(when: datetime, *, up: bool = False) -> int:

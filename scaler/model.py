@@ -234,12 +234,26 @@ class LinkState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """
+    What a launch call asks for besides its pool and slot: a market, and which offerings are left out.
+
+    An *offering* is a market, an instance type and a subnet, as a short hash (`scaler/offerings.py`).
+    A client token is good for one set of parameters, so terms belong to a link and are never edited under it (D3).
+    """
+
+    market: Market
+    skipped: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """The last link of a slot's chain that was asked for, when, and what came of it."""
+    """The last link of a slot's chain that was asked for, when, what came of it, and on which terms if that is known."""
 
     k: int
     used_at: datetime
     state: LinkState = LinkState.USED
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +281,9 @@ class Memory:
     A hint: it may be stale or lost without breaking a promise. `links` is keyed by `pool/slot`,
     `breakers` by pool; `launches` counts those of the last hour by their minute; `ghosts` says when a
     runner was first seen without an instance, since a ghost has no tags to carry that; `proven` says by pool
-    and launch template when a runner was last seen registered; `start` is the first link of every slot that
-    `links` does not know, None where nothing was ever read.
+    and launch template when a runner was last seen registered; `refused` says when EC2 last had no capacity
+    for an offering; `start` is the first link of every slot that `links` does not know, None where nothing
+    was ever read.
     """
 
     links: Mapping[str, Link] = field(default_factory=dict)
@@ -276,6 +291,7 @@ class Memory:
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     ghosts: Mapping[str, datetime] = field(default_factory=dict)
     proven: Mapping[str, datetime] = field(default_factory=dict)
+    refused: Mapping[str, datetime] = field(default_factory=dict)
     start: int | None = None
 
 
@@ -294,6 +310,7 @@ class Reason(StrEnum):
     BUDGET_SPENT = "launch budget spent"
     BREAKER_OPEN = "breaker open"
     UNPROVEN = "first runner awaited"
+    NO_CAPACITY = "no capacity"
     NO_POOL = "no pool"
     HOSTED = "GitHub-hosted"
     PUBLIC = "public repository"
@@ -330,12 +347,12 @@ class Reason(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Launch:
     """
-    Fill one slot: one CreateFleet call per market under the slot's next links, then hand over.
+    Fill one slot: one CreateFleet call for each of the `terms` under the slot's next links, then hand over.
 
     `scope` and `job` are no launch parameters (D3): they say to whom the new instance is handed, and for which
     job (`acme/api#7`) it is made, if for one. `hinted` says that the memory knew the slot's last link (without
     that the links ahead may be spent), `asked_before` that `link` is that one, so that EC2's answer may be an
-    instance that others have long since handed over.
+    instance that others have long since handed over; `before` are the terms on which it was then asked for, if known.
     """
 
     pool: str
@@ -343,11 +360,12 @@ class Launch:
     link: int
     hinted: bool
     asked_before: bool
-    markets: tuple[Market, ...]
+    terms: tuple[Terms, ...]
     scope: Scope
     reason: Reason
     sentence: str
     job: str = ""
+    before: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,7 +497,8 @@ class Outcome:
     What one command did.
 
     `instance_id` and `runner_name` are set where one came to be or ended; `link` is the last link that a
-    launch asked for, `spent` says that nothing is behind it; `remedy` holds the lines to paste when a permission was missing.
+    launch asked for, `terms` on which, `spent` says that nothing is behind it; `refused` are the offerings for which
+    EC2 had no capacity; `remedy` holds the lines to paste when a permission was missing.
     """
 
     command: Command
@@ -490,6 +509,8 @@ class Outcome:
     link: int | None = None
     spent: bool = False
     remedy: str = ""
+    terms: Terms | None = None
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -623,12 +644,14 @@ class LaunchAnswer:
     EC2's answer to one launch call under one client token.
 
     Where nothing was launched, `spent` says that a fleet was made all the same: its token answers so for ever.
+    `refused` are the offerings for which there was no capacity; an instance may have been launched all the same.
     """
 
     kind: LaunchKind
     instance_id: str = ""
     detail: str = ""
     spent: bool = True
+    refused: frozenset[str] = frozenset()
 
 
 class LaunchKind(StrEnum):
@@ -663,8 +686,8 @@ class Cloud(Protocol):
     def look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
         """These instances, dead ones too; an id that EC2 does not list (yet) is missing."""
 
-    def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
-        """Launch one instance into a slot, under the client token of that link."""
+    def launch(self, pool: str, slot: int, link: int, terms: Terms) -> LaunchAnswer:
+        """Launch one instance into a slot on these terms, under the client token of that link."""
 
     def terminate(self, instance_id: str) -> bool:
         """End an instance; False if it had ended already, so long ago that EC2 takes no order for it."""

@@ -29,6 +29,7 @@ WORK = frozenset(
         Reason.BUDGET_SPENT,
         Reason.BREAKER_OPEN,
         Reason.UNPROVEN,
+        Reason.NO_CAPACITY,
         Reason.SUPPLY_UNSEEN,
     }
 )

@@ -25,6 +25,7 @@ URGENCY = (
     Reason.FLEET_FULL,
     Reason.BUDGET_SPENT,
     Reason.UNPROVEN,
+    Reason.NO_CAPACITY,
     Reason.SUPPLY_UNSEEN,
     Reason.UNKNOWN,
 )

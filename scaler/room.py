@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from scaler.breaker import allowance, breaker_sentence, is_open, within_an_hour
 from scaler.config import Config, Pool
 from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot, View
+from scaler.offerings import terms, why_refused
 
 LAUNCHES_PER_TICK = 100
 LAUNCHES_PER_HOUR_AND_SLOT = 20
@@ -23,7 +24,11 @@ class Room:
     """What may still be launched in this tick: free slots, the fleet's cap, the budgets, the breakers."""
 
     def __init__(self, config: Config, snapshot: Snapshot, memory: Memory, *, by_hand: bool = False) -> None:
-        """Count what is alive; every `take` is counted on top. Who asks `by_hand` need not wait for a first runner."""
+        """
+        Count what is alive; every `take` is counted on top.
+
+        Who asks `by_hand` waits neither for a first runner nor for capacity that was lately refused.
+        """
         self._snapshot = snapshot
         self._memory = memory
         self._config = config
@@ -35,6 +40,8 @@ class Room:
         self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - sum(
             within_an_hour(memory, snapshot.now).values()
         )
+        known = Memory() if by_hand else memory
+        self._terms = {pool.name: terms(pool, known, snapshot.now) for pool in config.pools}
         self._allowance = {
             pool.name: allowance(pool, snapshot, memory)
             for pool in config.pools
@@ -58,6 +65,8 @@ class Room:
             return Reason.BUDGET_SPENT, (
                 f"the hour's launch budget of the fleet is spent ({LAUNCHES_PER_HOUR_AND_SLOT} for each of max_runners)"
             )
+        if not self._terms[pool.name]:
+            return Reason.NO_CAPACITY, why_refused(pool, self._memory, self._snapshot.now)
         if left <= 0:
             return Reason.UNPROVEN, f"no runner of pool {pool.name} was seen yet; more are launched when one is online"
         return None
@@ -74,7 +83,9 @@ class Room:
         link = next_link(pool, slot, self._snapshot.now, self._memory)
         known = self._memory.links.get(f"{pool.name}/{slot}")
         again = known is not None and known.k == link
-        return Launch(pool.name, slot, link, known is not None, again, pool.markets, scope, reason, sentence, job)
+        before = known.terms if known is not None and again else None
+        asked = self._terms[pool.name]
+        return Launch(pool.name, slot, link, known is not None, again, asked, scope, reason, sentence, job, before)
 
 
 def _count(alive: int, launching: int, most: int) -> str:

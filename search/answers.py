@@ -23,6 +23,7 @@ from scaler.model import (
     Removal,
     Runner,
     Secret,
+    Terms,
 )
 from search.world import PREFIX, SCOPE, Answer, Call, Machine, Raised, Token, World, died, moment, name_of, number_of
 
@@ -36,7 +37,8 @@ class Rules:
     queues: tuple[tuple[int, ...], ...]
     labels: Callable[[str], frozenset[str]]
     token: Callable[[str, int, int, int], Hashable]
-    parameters: Callable[[int, str, str], Hashable]
+    parameters: Callable[[int, str, Terms], Hashable]
+    offered: Callable[[int, str, Terms], tuple[str, ...]]
     labels_of_job: Callable[[int], frozenset[str]]
     empty_spends: bool = True
 
@@ -101,12 +103,13 @@ def _choices(found: list[list[Instance | None]]) -> Iterator[tuple[Instance, ...
 
 
 def _launch(rules: Rules, world: World, call: Call) -> Answers:
-    pool, slot, link, market = call.arguments
+    pool, slot, link, terms = call.arguments
     name = rules.token(pool, slot, link, world.serial)
-    parameters = rules.parameters(call.config, pool, market)
+    parameters = rules.parameters(call.config, pool, terms)
+    offered = rules.offered(call.config, pool, terms)
     known = next((token for token in world.tokens if token.name == name), None)
     if known is not None:
-        yield from _replay(world, known, parameters)
+        yield from _replay(world, known, parameters, frozenset(offered))
         return
     number = world.serial
     token = Token(name, parameters, number, world.time)
@@ -120,18 +123,25 @@ def _launch(rules: Rules, world: World, call: Call) -> Answers:
     if (empty := world.spent("empty")) is not None:
         if rules.empty_spends:
             empty = empty._replace(tokens=_in_order((*world.tokens, token._replace(machine=None))))
-        yield "no capacity", LaunchAnswer(LaunchKind.NO_CAPACITY, detail="none"), empty
+        yield "no capacity", LaunchAnswer(LaunchKind.NO_CAPACITY, detail="none", refused=frozenset(offered)), empty
+        if len(offered) > 1:
+            # The fleet passed over the first override: the second is what was launched.
+            launched = LaunchAnswer(LaunchKind.LAUNCHED, name_of(number), refused=frozenset(offered[:1]))
+            left = after.spent("empty")
+            assert left is not None  # noqa: S101 - it was asked above
+            yield f"launched {name_of(number)} as the second choice", launched, left
     if (refused := world.spent("refused")) is not None:
         # Rejected as a whole: no fleet was made, and the token is as good as new.
         yield "refused", LaunchAnswer(LaunchKind.REFUSED, detail="no", spent=False), refused
-        yield "rejected for capacity", LaunchAnswer(LaunchKind.NO_CAPACITY, detail="none", spent=False), refused
+        full = LaunchAnswer(LaunchKind.NO_CAPACITY, detail="none", spent=False, refused=frozenset(offered))
+        yield "rejected for capacity", full, refused
 
 
-def _replay(world: World, known: Token, parameters: Hashable) -> Answers:
+def _replay(world: World, known: Token, parameters: Hashable, offered: frozenset[str]) -> Answers:
     if known.parameters != parameters:
         yield "parameter mismatch", LaunchAnswer(LaunchKind.MISMATCH), world
     elif known.machine is None:
-        yield "no capacity, as before", LaunchAnswer(LaunchKind.NO_CAPACITY, detail="none"), world
+        yield "no capacity, as before", LaunchAnswer(LaunchKind.NO_CAPACITY, detail="none", refused=offered), world
     elif world.machine(known.machine) is not None:
         yield f"{name_of(known.machine)} again", LaunchAnswer(LaunchKind.LAUNCHED, name_of(known.machine)), world
     else:

@@ -32,7 +32,13 @@ def fleet(*pools: Pool, max_runners: int = 9) -> Config:
 
 
 def pool(
-    most: int, *, name: str = "x", version: str = "1", markets: tuple[Market, ...] = (Market.ON_DEMAND,), boot: int = 10
+    most: int,
+    *,
+    name: str = "x",
+    version: str = "1",
+    markets: tuple[Market, ...] = (Market.ON_DEMAND,),
+    boot: int = 10,
+    types: tuple[str, ...] = (),
 ) -> Pool:
     """A pool of `most` slots."""
     return Pool(
@@ -40,7 +46,7 @@ def pool(
         arch="amd64",
         labels=(name,),
         launch_template=LaunchTemplate(None, "runner", version),
-        instance_types=(),
+        instance_types=types,
         subnets=(),
         markets=markets,
         max=most,
@@ -81,6 +87,10 @@ ENVIRONMENTS = (
     Environment("max is raised", (fleet(pool(1)), fleet(pool(2, version="2"))), Left(deaths=1, edits=1), FEWER),
     Environment("max is lowered", (fleet(pool(2)), fleet(pool(1))), Left(deaths=1, edits=1), FEWER),
     Environment("no capacity", (fleet(pool(1, markets=BOTH)),), Left(deaths=1, empty=2)),
+    Environment("no capacity, and minutes pass", (fleet(pool(1, markets=BOTH)),), Left(deaths=1, empty=1, jumps=(4,))),
+    Environment(
+        "no capacity of one type", (fleet(pool(1, markets=BOTH, types=("a", "b"))),), Left(deaths=1, empty=1, hints=1)
+    ),
     REFUSED,
     Environment("lost answers", ONE, Left(deaths=1, lost=1, crashes=1)),
     QUEUES,

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from scaler.config import Config
+from scaler.config import Config, Pool
 from scaler.model import Up
+from scaler.offerings import offerings
 from search.answers import Rules, answers
 from search.ticks import Done, Scheme, Ticks
 from search.world import Call, Left, World, events, name_of
@@ -54,13 +55,16 @@ class Environment:
             queues=self.queues,
             labels=lambda pool: frozenset(pools[pool].labels),
             token=scheme.token,
-            parameters=lambda config, pool, market: (
-                market,
-                next(p.launch_template.version for p in self.configs[config].pools if p.name == pool),
+            parameters=lambda config, pool, terms: (terms, self._pool(config, pool).launch_template.version),
+            offered=lambda config, pool, terms: tuple(
+                name for name in offerings(self._pool(config, pool), terms.market).values() if name not in terms.skipped
             ),
             labels_of_job=lambda job: frozenset(in_turn[job % len(in_turn)].labels),
             empty_spends=self.empty_spends,
         )
+
+    def _pool(self, config: int, name: str) -> Pool:
+        return next(pool for pool in self.configs[config].pools if pool.name == name)
 
 
 class Process(NamedTuple):

@@ -21,7 +21,6 @@ from scaler.model import (
     Instance,
     Job,
     LaunchAnswer,
-    Market,
     Parameter,
     Plan,
     Removal,
@@ -31,6 +30,7 @@ from scaler.model import (
     Scope,
     Secret,
     Snapshot,
+    Terms,
     Unseen,
     Up,
 )
@@ -160,9 +160,9 @@ class Ports:
             return {}
         return {found.id: found for found in self._ask("look", instance_ids)}
 
-    def launch(self, pool: str, slot: int, link: int, market: Market) -> LaunchAnswer:
+    def launch(self, pool: str, slot: int, link: int, terms: Terms) -> LaunchAnswer:
         """CreateFleet, as the scheme understands it."""
-        return self._hear(self._ask("launch", pool, slot, link, market))
+        return self._hear(self._ask("launch", pool, slot, link, terms))
 
     def terminate(self, instance_id: str) -> bool:
         """End an instance."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from scaler.config import Pool, Registration
 from scaler.model import Launch, Reason, Result, Tick
+from scaler.offerings import REFUSED_FOR
 from scaler.room import LISTED
 from scaler.sandbox.aws.ec2_world import PENDING, RUNNING, Instance
 from scaler.sandbox.github.state import Job
@@ -40,7 +41,7 @@ def unserved(sim: Simulation, every: float) -> list[str]:
         return [
             f"{count} jobs of {scope} have nothing idle or booting in pool {pool} after two ticks"
             for (scope, pool), count in wanted.items()
-            if not _may_wait(sim, tick, pool, before | sim.oracle.alive(), count)
+            if not (_may_wait(sim, tick, pool, before | sim.oracle.alive(), count) or _refused(tick, pool, every))
         ]
 
 
@@ -111,6 +112,12 @@ def _may_wait(sim: Simulation, tick: Tick, pool_name: str, alive: Mapping[str, E
     # A breaker is believed as long as nothing that was launched since is online.
     online = {r.name for r in sim.github.registered() if r.online}
     return not any(sim.prefix + number in online and alive[number].at > breaker.since for number in mine)
+
+
+def _refused(tick: Tick, pool: str, every: float) -> bool:
+    """Whether the pool waits for capacity that EC2 refused before everything was healed, less than three minutes ago."""
+    refused = {v.pool for v in tick.plan.verdicts if v.reason is Reason.NO_CAPACITY}
+    return pool in refused and every < REFUSED_FOR.total_seconds()
 
 
 def _taken(sim: Simulation, tick: Tick, pool_name: str) -> int:

@@ -156,9 +156,9 @@ ACTING = (
 ADAPTERS = (
     Fault(
         "a client token is random (RG-21)",
-        "scaler/aws_api.py",
-        '            "ClientToken": client_token(self._config.fleet, pool.name, slot, link),',
-        '            "ClientToken": uuid.uuid4().hex,',
+        "scaler/aws_fleet.py",
+        '        "ClientToken": client_token(config.fleet, pool.name, slot, link),',
+        '        "ClientToken": __import__("uuid").uuid4().hex,',
         (ACT,),
     ),
     Fault(
@@ -341,6 +341,20 @@ LAUNCHING = (
         "scaler/decide.py",
         "    blind = why_blind(snapshot, memory)\n",
         '    blind = ""\n',
+        (DECIDE,),
+    ),
+    Fault(
+        "what was refused is asked for again at once",
+        "scaler/offerings.py",
+        "if now - when < REFUSED_FOR}",
+        "if now - when < timedelta()}",
+        (DECIDE,),
+    ),
+    Fault(
+        "a link that was used is asked for on other terms",
+        "scaler/room.py",
+        "        before = known.terms if known is not None and again else None\n",
+        "        before = None\n",
         (DECIDE,),
     ),
     Fault(

@@ -33,9 +33,11 @@ from scaler.model import (
     Snapshot,
     Tag,
     Terminate,
+    Terms,
     Unseen,
     View,
 )
+from scaler.offerings import offerings
 from scaler.sandbox.aws.settings import Tokens
 from scaler.sandbox.github.faults import Fault, FaultKind
 from simulation.boxes import Habit
@@ -43,7 +45,7 @@ from simulation.wire import DirectGitHub, DirectSession, Tap, VirtualClock
 from simulation.world import CONFIG, Simulation
 
 API, WEB = "acme/api", "acme/web"
-BOTH = (Market.SPOT, Market.ON_DEMAND)
+BOTH = (Terms(Market.SPOT), Terms(Market.ON_DEMAND))
 FLEET, MINT, PUT, TAGGED = (
     "ec2:CreateFleet",
     f"POST /repos/{API}/actions/runners/generate-jitconfig",
@@ -83,6 +85,10 @@ class Bench:
         return acted
 
     def one(self, command: Command, **more: Any) -> Outcome:
+        """What one command came to, without what it taught of EC2's capacity."""
+        return replace(self.whole(command, **more), terms=None, refused=frozenset())
+
+    def whole(self, command: Command, **more: Any) -> Outcome:
         """What one command came to."""
         (outcome,) = self.act(command, **more).outcomes
         assert outcome.command is command
@@ -264,6 +270,34 @@ def test_without_spot_capacity_the_next_link_is_asked_for_on_demand(bench: Bench
     outcome = bench.one(launch())
     assert (outcome.result, outcome.link, outcome.spent) == (Result.DONE, 6, False)
     assert bench.sim.aws.alive()[0].market == "on-demand"
+
+
+def test_a_link_is_asked_again_on_the_terms_that_it_was_asked_on(bench: Bench) -> None:
+    """On any others EC2 would answer with a mismatch, and the slot be taken for as long as its link is recent."""
+    bench.sim.aws.refuse_capacity(market="spot", count=1)
+    first = bench.whole(launch())
+    assert first.terms == Terms(Market.ON_DEMAND)
+    bench.end(bench.ids[0])
+    again = bench.whole(launch(6, asked_before=True, before=first.terms))
+    assert (again.result, again.link, again.terms) == (Result.DONE, 7, Terms(Market.SPOT))
+
+
+@pytest.mark.parametrize(("before", "market"), [("spot", "on-demand"), ("on-demand", None), (None, "on-demand")])
+def test_behind_a_fleet_of_nothing_that_is_answered_again_come_the_terms_after_its_own(
+    bench: Bench, before: str | None, market: str | None
+) -> None:
+    bench.sim.aws.refuse_capacity(count=1)
+    terms = None if before is None else Terms(Market(before))
+    assert bench.one(launch(terms=(terms or BOTH[0],))).result is Result.NO_CAPACITY
+    outcome = bench.whole(launch(asked_before=True, before=terms))
+    assert (outcome.terms.market.value if outcome.terms else None) == market
+    assert outcome.refused == frozenset(), "an old answer tells nothing of today"
+
+
+def test_what_had_no_capacity_is_told_by_its_offering(bench: Bench) -> None:
+    bench.sim.aws.refuse_capacity(market="spot")
+    pool = bench.sim.config.pools[0]
+    assert bench.whole(launch()).refused == set(offerings(pool, Market.SPOT).values())
 
 
 def test_without_any_capacity_a_known_chain_ends_for_this_tick(bench: Bench) -> None:

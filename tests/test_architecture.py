@@ -21,13 +21,13 @@ from scaler import clocks, model
 ROOT = Path(__file__).resolve().parents[1]
 
 ADAPTERS = {"github_api", "github_rest", "github_workflows", "github_errors", "aws_api", "aws_errors", "credentials"}
-ADAPTERS |= {"aws_codes"}
+ADAPTERS |= {"aws_codes", "aws_fleet"}
 ACTING = {"act", "launching", "hand_over", "kick"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
 PURE = {"__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "typing"}
-PURE |= {"difflib", "re"}
+PURE |= {"difflib", "hashlib", "re"}
 VOCABULARY = {"model", "config", "schedule"}
 SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.
@@ -37,7 +37,7 @@ READS |= {"instances", "instance", "look", "parameters", "load_state"}
 
 MODULE_LINES = 350
 FUNCTION_LINES = 40
-LONG_MODULES = {"model": 740}  # the vocabulary: declarations alone, one page of words to read at once
+LONG_MODULES = {"model": 900}  # the vocabulary: declarations alone, one page of words to read at once
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from scaler.model import (
     Launch,
     Link,
     LinkState,
+    Market,
     Memory,
     Outcome,
     Plan,
@@ -28,9 +29,11 @@ from scaler.model import (
     Snapshot,
     Subject,
     Tag,
+    Terms,
     Up,
     View,
 )
+from scaler.offerings import offerings
 from scaler.schedule import Schedule
 from scaler.standing import is_ours
 from tests.worlds import (
@@ -78,6 +81,12 @@ def brief(plan: Plan) -> list[str]:
 def case(rule: str, snapshot: Snapshot, *expected: str, config: Config = CONFIG, memory: Memory | None = None) -> Any:
     """A row of the table."""
     return pytest.param(config, snapshot, memory or Memory(), list(expected), id=rule)
+
+
+def refused(age: str, *markets: Market) -> Memory:
+    """EC2 had no capacity for pool amd64 in these markets (both), so long ago."""
+    names = (name for market in markets or Market for name in offerings(CONFIG.pools[0], market).values())
+    return Memory(refused=dict.fromkeys(names, NOW - span(age)))
 
 
 HELD: Any = {"hold": True}
@@ -254,6 +263,35 @@ CAPS = [
         world(jobs(3)),
         "launch amd64/0 acme/api",
         memory=Memory(breakers={"amd64": Breaker(3, NOW - span("2h"), NOW - span("31m"))}),
+    ),
+    case(
+        "what EC2 refused a short while ago is not asked for again",
+        world(job()),
+        memory=refused("2m"),
+    ),
+    case(
+        "a job whose pool has no capacity goes to another pool that fits",
+        world(job(labels="self-hosted")),
+        "launch arm64/0 acme/api",
+        memory=refused("2m"),
+    ),
+    case(
+        "three minutes later it is asked for again",
+        world(job()),
+        "launch amd64/0 acme/api",
+        memory=refused("3m"),
+    ),
+    case(
+        "min_idle asks for nothing that was refused either",
+        world(),
+        config=config(pool(min_idle=1)),
+        memory=refused("2m"),
+    ),
+    case(
+        "who asks by hand asks for what was refused too",
+        world(asked=(Up("amd64", API, 1),)),
+        "launch amd64/0 acme/api",
+        memory=refused("2m"),
     ),
     case(
         "a slot that another launch seems to hold comes last",
@@ -671,6 +709,16 @@ def test_a_waiting_job_is_told_why(snapshot: Snapshot, reason: Reason, words: st
     verdict = next(v for v in decide(CONFIG, snapshot, Memory()).verdicts if v.id == "1")
     assert reason is verdict.reason
     assert words in verdict.sentence
+
+
+def test_a_market_that_was_refused_is_left_out_and_a_used_link_keeps_its_terms() -> None:
+    """A slot that looks free may hold an instance: EC2 tells only on the terms that its link was used with (D3)."""
+    used = Terms(Market.SPOT, frozenset({"abcdef"}))
+    links = {"amd64/0": Link(7, NOW - span("1m"), terms=used), "amd64/1": Link(7, NOW - span("20m"), terms=used)}
+    memory = replace(refused("1m", Market.SPOT), links=links)
+    recent, old = (c for c in decide(CONFIG, world(jobs(2)), memory).commands if isinstance(c, Launch))
+    assert (recent.link, recent.before, recent.terms) == (7, used, (Terms(Market.ON_DEMAND),))
+    assert (old.link, old.before, old.terms) == (8, None, (Terms(Market.ON_DEMAND),))
 
 
 def test_three_launches_that_never_registered_open_the_breaker() -> None:

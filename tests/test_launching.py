@@ -15,7 +15,7 @@ import pytest
 
 from scaler.act import Acted, Actor
 from scaler.aws_api import AwsApi
-from scaler.model import Launch, Market, Outcome, Plan, Reason, Result, Snapshot
+from scaler.model import Launch, Market, Outcome, Plan, Reason, Result, Snapshot, Terms
 from scaler.sandbox.aws.server import Call
 from scaler.sandbox.aws.settings import PUBLISHED_THROTTLES
 from scaler.sandbox.github.faults import Fault, FaultKind
@@ -34,7 +34,7 @@ MINTED = {"jit": "generate-jitconfig", "token": "registration-token"}
 def launches(count: int, pool: str, scope: str = API, first: int = 0) -> list[Launch]:
     """Launches into the first slots of a pool."""
     return [
-        Launch(pool, slot, 5, True, False, (Market.ON_DEMAND,), scope, Reason.LAUNCHING, "wanted")
+        Launch(pool, slot, 5, True, False, (Terms(Market.ON_DEMAND),), scope, Reason.LAUNCHING, "wanted")
         for slot in range(first, first + count)
     ]
 

@@ -8,16 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.memory import GHOSTS, LIMIT, StateError, decode, encode, remember
-from scaler.model import Breaker, Launch, Link, LinkState, Market, Memory, Outcome, Reason, Result
+from scaler.memory import GHOSTS, LIMIT, REFUSED, StateError, decode, encode, remember
+from scaler.model import Breaker, Launch, Link, LinkState, Market, Memory, Outcome, Reason, Result, Terms
+from scaler.offerings import REFUSED_FOR
 from tests.worlds import NOW, span
 
 times = st.integers(0, 10**8).map(lambda minutes: NOW.fromtimestamp(minutes * 60, NOW.tzinfo))
+offered = st.integers(0, 0xFFFFFF).map("{:06x}".format)
 memories = st.builds(
     Memory,
+    refused=st.dictionaries(offered, times, max_size=9),
     links=st.dictionaries(
         st.from_regex(r"[a-z0-9-]{1,8}/(0|[1-9][0-9]{0,2})", fullmatch=True),
-        st.builds(Link, st.integers(0), times, st.sampled_from(LinkState)),
+        st.builds(
+            Link,
+            st.integers(0),
+            times,
+            st.sampled_from(LinkState),
+            st.none() | st.builds(Terms, st.sampled_from(Market), st.frozensets(offered, max_size=3)),
+        ),
         max_size=20,
     ),
     launches=st.dictionaries(times, st.integers(0, 1000), max_size=60),
@@ -27,7 +36,7 @@ memories = st.builds(
     ghosts=st.dictionaries(st.text("abc-", max_size=20), times, max_size=4),
     start=st.none() | st.integers(0),
 )
-LAUNCH = Launch("amd64", 0, 7, True, False, (Market.SPOT,), "acme/api", Reason.LAUNCHING, "")
+LAUNCH = Launch("amd64", 0, 7, True, False, (Terms(Market.SPOT),), "acme/api", Reason.LAUNCHING, "")
 
 
 @given(memories)
@@ -50,6 +59,38 @@ def test_the_links_that_would_be_walked_to_are_kept() -> None:
     assert set(decode(encode(Memory(links=links))).links) == set(
         list(links)[-len(decode(encode(Memory(links=links))).links) :]
     )
+
+
+def test_refusals_and_terms_go_before_links_do() -> None:
+    """Without them a slot waits for minutes; without its link its chain is walked from the start."""
+    links = {f"pool/{n}": Link(207_810_000, NOW - span(f"{n}m")) for n in range(300)}
+    fits = decode(encode(Memory(links=links))).links
+    crowd = frozenset(f"{n:06x}" for n in range(400))
+    asked = {name: replace(link, terms=Terms(Market.SPOT, crowd)) for name, link in links.items()}
+    kept = decode(encode(Memory(links=asked, refused=dict.fromkeys(crowd, NOW))))
+    assert kept == Memory(links=fits)
+
+
+def test_of_many_refusals_the_latest_are_kept() -> None:
+    refused = {f"{n:06x}": NOW - span(f"{n}m") for n in range(500)}
+    kept = decode(encode(Memory(refused=refused))).refused
+    assert set(kept) == set(list(refused)[:REFUSED])
+
+
+def test_a_refusal_is_remembered_with_the_time_of_the_tick_and_an_old_one_goes_then() -> None:
+    before = Memory(refused={"aaaaaa": NOW - REFUSED_FOR, "bbbbbb": NOW - span("1m")})
+    assert remember(before, [Outcome(LAUNCH, Result.DONE, instance_id="i-1", link=9)], NOW).refused == before.refused
+    kept = remember(before, [Outcome(LAUNCH, Result.NO_CAPACITY, refused=frozenset({"cccccc"}))], NOW)
+    assert kept.refused == {"bbbbbb": NOW - span("1m"), "cccccc": NOW}
+
+
+def test_a_link_keeps_the_terms_that_it_was_asked_on_for_as_long_as_it_may_be_asked_again() -> None:
+    terms = Terms(Market.SPOT, frozenset({"aaaaaa"}))
+    first = remember(Memory(), [Outcome(LAUNCH, Result.DONE, instance_id="i-1", link=9, terms=terms)], NOW)
+    assert first.links["amd64/0"].terms == terms
+    other = Outcome(replace(LAUNCH, slot=1), Result.DONE, instance_id="i-2", link=9, terms=terms)
+    later = remember(first, [other], NOW + span("61m"))
+    assert [link.terms for link in later.links.values()] == [None, terms]
 
 
 def test_many_ghosts_do_not_crowd_out_the_rest() -> None:

@@ -35,6 +35,8 @@ def small(name: str, *passes: int, **fields: Any) -> Any:
         small("midnight, and no state yet", 1, 1),
         small("the config is edited", 1, 1),
         small("no capacity", 1, 1, left=Left(empty=1)),
+        small("no capacity, and minutes pass", 1, 1, left=Left(empty=1, jumps=(4,))),
+        small("no capacity of one type", 1, 1),
         small("hand-over races", 1, 1),
     ],
 )

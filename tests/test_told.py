@@ -24,12 +24,15 @@ from scaler.model import (
     JobStatus,
     Link,
     LinkState,
+    Market,
     Memory,
     Snapshot,
+    Terms,
     Up,
     Verdict,
     View,
 )
+from scaler.offerings import offerings
 from tests.worlds import (
     API,
     NOW,
@@ -71,6 +74,8 @@ def _shown(value: Any) -> str:
         return ",".join(map(_shown, value))
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, Terms):
+        return f"{value.market.value}{'-' * len(value.skipped)}"
     return "-" if value == "" else str(value).replace(PREFIX, "~")
 
 
@@ -85,6 +90,12 @@ def row(rule: str, snapshot: Snapshot, *, config: Config = CONFIG, memory: Memor
 def stopped_breaker(minutes: str) -> Memory:
     """Three launches never registered; the pool was stopped so long ago."""
     return Memory(breakers={"amd64": Breaker(3, NOW - span("3h"), NOW - span(minutes))})
+
+
+def no_capacity(minutes: str, *markets: Market) -> Memory:
+    """EC2 refused pool amd64 in these markets (both) so long ago."""
+    names = (name for market in markets or Market for name in offerings(CONFIG.pools[0], market).values())
+    return Memory(refused=dict.fromkeys(names, NOW - span(minutes)))
 
 
 JOBS = [
@@ -124,6 +135,9 @@ JOBS = [
     row("the fleet is full with this tick's launches", world(jobs(2)), config=config(max_runners=1)),
     row("the breaker is open", world(job()), memory=stopped_breaker("5m")),
     row("the breaker's trial is out", world(jobs(2)), memory=stopped_breaker("30m")),
+    row("no capacity", world(job(), job(2, age="11m")), memory=no_capacity("1m")),
+    row("no capacity on spot", world(job()), memory=no_capacity("1m", Market.SPOT)),
+    row("no capacity a while ago", world(job()), memory=no_capacity("3m")),
     row("the hour's budget is spent", world(job()), memory=Memory(launches={NOW - span("59m"): 800})),
     row("the state may not be read", world(job(), unseen(View.STATE, denied=True))),
     row(

@@ -32,6 +32,7 @@ from scaler.model import (
     Outcome,
     Plan,
     Removal,
+    Rerun,
     Result,
     Scope,
     Snapshot,
@@ -133,6 +134,8 @@ class Actor:
             case DeleteParameter():
                 self._delete_parameter(command.name)
                 return Outcome(command, Result.DONE)
+            case Rerun():
+                return self._rerun(command)
             case Launch():
                 raise AssertionError("launches run as a block")
             case _:
@@ -159,6 +162,16 @@ class Actor:
         self._delete_parameter(self._cloud.parameter_name(command.instance_id))
         detail = "" if there else "already gone"
         return Outcome(command, Result.DONE, detail, command.instance_id, command.runner_name)
+
+    # --- running again -------------------------------------------------------------------------
+
+    def _rerun(self, command: Rerun) -> Outcome:
+        end = self._github.run_end(command.repository, command.run_id)
+        if not end.over or end.attempt != command.attempt:
+            return Outcome(command, Result.TAKEN, f"it is at attempt {end.attempt} by now")
+        self._pace.turn(Limit.GITHUB_WRITE)
+        declined = self._github.rerun(command.repository, command.run_id, command.job_id)
+        return Outcome(command, Result.DECLINED if declined else Result.DONE, declined)
 
     # --- single effects, each in its turn ------------------------------------------------------
 

@@ -21,6 +21,7 @@ from scaler.boundary import ServerClock, readable
 from scaler.config import Config
 from scaler.model import (
     Clock,
+    Image,
     Instance,
     InstanceState,
     LaunchAnswer,
@@ -110,6 +111,13 @@ class AwsApi:
             return {}
         rows = self._describe(Filters=[{"Name": "instance-id", "Values": list(instance_ids)}])
         return {row["InstanceId"]: _instance(row) for row in rows}
+
+    @readable("AWS")
+    def images(self, image_ids: tuple[str, ...]) -> tuple[Image, ...]:
+        """Images by id. Asked by filter: an id that is gone would fail a call by ImageIds."""
+        with _translated("ec2:DescribeImages"):
+            answer = self._ec2.describe_images(Filters=[{"Name": "image-id", "Values": list(image_ids)}])
+        return tuple(_image(row) for row in answer["Images"])
 
     def _describe(self, **asked: Any) -> Iterator[Any]:
         with _translated("ec2:DescribeInstances"):
@@ -287,6 +295,12 @@ def _time(value: str | None) -> datetime | None:
         return None
 
 
+def _image(row: Any) -> Image:
+    tags = _tags(row)
+    built_at = _time(tags.get("built")) or _time(row.get("CreationDate"))
+    return Image(row["ImageId"], tags.get("runner-version", ""), built_at)
+
+
 def _instance(row: Any) -> Instance:
     tags = _tags(row)
     return Instance(
@@ -301,4 +315,6 @@ def _instance(row: Any) -> Instance:
         idle_since=_time(tags.get("idle-since")),
         draining_since=_time(tags.get("draining-since")),
         hold="hold" in tags,
+        image=row.get("ImageId", ""),
+        ended_by=row.get("StateReason", {}).get("Code", ""),
     )

@@ -80,6 +80,7 @@ class Pool:
     idle_timeout: timedelta
     max_lifetime: timedelta
     price_per_hour: float | None = None
+    rerun_lost: bool = False
 
     def idle_floor(self, now: datetime) -> int:
         """How many runners stay idle per scope at this time: of the schedules that are active, the highest count."""
@@ -239,4 +240,5 @@ def _pool(name: str, values: dict[str, Any]) -> Pool:
         idle_timeout=values["idle_timeout"],
         max_lifetime=values["max_lifetime"],
         price_per_hour=values.get("price_per_hour"),
+        rerun_lost=values["rerun_lost"],
     )

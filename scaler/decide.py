@@ -12,7 +12,9 @@ from scaler.by_hand import bring_down, bring_up
 from scaler.config import Config
 from scaler.demand import Demand, bars, weigh
 from scaler.durations import passed
+from scaler.freshness import review_images
 from scaler.lifecycle import review, with_lifecycle
+from scaler.losses import review_losses
 from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up
 from scaler.room import Room, first_link, why_blind
 from scaler.standing import Phase, Standing, standings
@@ -52,6 +54,9 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
     10. A stopped instance is ended, and one ten minutes past max_lifetime whatever could not be seen.
     11. A ghost, our runner without an instance, is deregistered when two ticks five minutes apart see it.
     12. A parameter is swept when its instance is gone, has registered, or half an hour has passed.
+    13. A running job whose machine has ended is told as lost. If EC2 took the machine back, its pool asks for
+        on-demand first for half an hour; with `rerun_lost` it is run again, once, when its run is over.
+    14. An image whose runner program GitHub stops giving jobs to within ten days is told of.
 
     With `snapshot.asked`, the plan is what was asked by hand, under the same caps, and nothing else.
     """
@@ -64,15 +69,17 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
         up = bring_up(config, snapshot, memory, ups, blind=blind)
         down = bring_down(snapshot, stands, downs)
         return Plan(up.commands + down.commands, up.verdicts + down.verdicts, memory)
-    memory = reconsidered(config, snapshot, memory, stands)
+    losses = review_losses(config, snapshot, memory)
+    memory = reconsidered(config, snapshot, losses.memory, stands)
     room = Room(config, snapshot, memory)
     demand = weigh(config, snapshot, room, stands, blind=blind)
     warm = () if blind else _top_up(config, snapshot, room, stands, demand)
     life = review(config, snapshot, memory, stands, demand)
     hand_overs = _hand_overs(demand)
     # Launches first: a job waits for them; what is ended frees its slot for the next tick's complete view.
-    commands: tuple[Command, ...] = (*hand_overs, *demand.launches, *warm, *life.commands)
-    return Plan(commands, (*demand.verdicts, *life.verdicts), with_lifecycle(memory, life))
+    commands: tuple[Command, ...] = (*hand_overs, *demand.launches, *warm, *life.commands, *losses.commands)
+    verdicts = (*demand.verdicts, *losses.verdicts, *life.verdicts, *review_images(snapshot))
+    return Plan(commands, verdicts, with_lifecycle(memory, life))
 
 
 def _hand_overs(demand: Demand) -> tuple[HandOver, ...]:

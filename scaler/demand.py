@@ -15,6 +15,7 @@ from functools import cache, partial
 
 from scaler.config import Config, Pool
 from scaler.durations import passed
+from scaler.losses import machines_gone, what_runs
 from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict, View
 from scaler.room import Room
 from scaler.standing import Phase, Standing
@@ -133,14 +134,13 @@ def _servable(config: Config, snapshot: Snapshot, demand: Demand) -> list[tuple[
     servable = []
     configured = {repository.lower() for repository in config.repositories}
     fitting = cache(partial(fitting_pools, config))
-    why_barred = bars(config, snapshot)
+    why_barred, gone = bars(config, snapshot), machines_gone(snapshot)
     for job in snapshot.jobs:
         if job.repository.lower() not in configured:
             continue  # looked at for the sake of an instance that is still registered there
         pools = fitting(job.labels)
         if job.status is JobStatus.IN_PROGRESS:
-            runner = job.runner_name or "a runner"
-            demand.verdicts.append(job_verdict(job, "", Reason.RUNNING, f"runs on {runner}"))
+            demand.verdicts.append(job_verdict(job, "", *what_runs(job, gone.get(job.id))))
         elif job.status is not JobStatus.QUEUED:
             sentence = f"GitHub holds it ({job.status.value}): not ready for a runner yet"
             demand.verdicts.append(job_verdict(job, "", Reason.NOT_READY, sentence))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from scaler.boundary import readable
-from scaler.github_rest import GitHubRest, integer, mapping
+from scaler.github_rest import GitHubRest, integer, mapping, message_of
 from scaler.model import (
     Clock,
     Denied,
+    EndedJob,
     Job,
     JobStatus,
     NameTaken,
     Removal,
     Run,
+    RunEnd,
     Runner,
     Runs,
     Scope,
@@ -26,6 +28,8 @@ from scaler.model import (
 
 SEARCH_LIMIT = 1000
 """A run list filtered by status ends here (docs: List workflow runs for a repository)."""
+DECLINES = ("this workflow", "the workflow run", "unable to retry")
+"""So GitHub's sentences begin that decline to run something again."""
 
 
 class GitHubApi(GitHubRest):
@@ -111,6 +115,43 @@ class GitHubApi(GitHubRest):
             return f"https://github.com/{scope}"
         return f"{parts.scheme}://{parts.netloc}/{scope}"
 
+    @readable("GitHub")
+    def runner_deadline(self, scope: Scope, version: str) -> datetime | None:
+        """
+        When GitHub stops giving jobs to a version: the earlier of its two dates, null while no newer one is out.
+
+        A version that GitHub does not know, or a server that does not tell, is a 404.
+        """
+        answer = self._read(f"{_owner_path(scope)}/actions/runners/deprecations/{quote(version, safe='')}", {})
+        dates = [_time(answer.get(f"{kind}_deprecates_at")) for kind in ("runtime", "registration")]
+        return min((date for date in dates if date is not None), default=None)
+
+    @readable("GitHub")
+    def run_end(self, repository: str, run_id: int) -> RunEnd:
+        """Whether a run is over; its jobs are read only then."""
+        path = f"/repos/{repository}/actions/runs/{run_id}"
+        run = self._read(path, {})
+        attempt, over = integer(run, "run_attempt"), run.get("status") == "completed"
+        if not over:
+            return RunEnd(repository, run_id, attempt, over)
+        rows, _ = self._rows(f"{path}/jobs", "jobs", {"filter": "latest"}, _ended)
+        return RunEnd(repository, run_id, attempt, over, str(run.get("conclusion") or ""), tuple(rows.values()))
+
+    def rerun(self, repository: str, run_id: int, job_id: int | None) -> str:
+        """
+        Run one job again, or all that failed, with what needs them: 201. Nothing, or why GitHub declines.
+
+        A run that goes on, or is too old, is a 403 as a missing permission is (seen in cli/cli#9221 and
+        metabase/metabase#70916: "This workflow is already running", "This workflow run cannot be retried").
+        """
+        what = f"jobs/{job_id}/rerun" if job_id is not None else f"runs/{run_id}/rerun-failed-jobs"
+        status, headers, text = self._once("POST", f"/repos/{repository}/actions/{what}", {})
+        said = message_of(text)
+        if status == 403 and said.lower().startswith(DECLINES):
+            return said
+        self._accept((status, headers, text), 201, f"to run {what.removesuffix('/rerun')} of {repository} again")
+        return ""
+
     # --- reading -------------------------------------------------------------------------------
 
     def _group(self, organization: str, group: str) -> tuple[int, bool]:
@@ -176,7 +217,12 @@ def _job(repository: str, row: dict[str, Any]) -> Job | None:
         str(row["runner_name"]) if row.get("runner_name") else None,
         str(row.get("workflow_name") or ""),
         str(row.get("html_url") or ""),
+        integer(row, "run_attempt") if "run_attempt" in row else 1,
     )
+
+
+def _ended(row: dict[str, Any]) -> EndedJob:
+    return EndedJob(integer(row, "id"), str(row.get("name", "")), str(row.get("conclusion") or ""))
 
 
 def _time(value: Any) -> datetime | None:

@@ -19,11 +19,13 @@ from scaler.model import (
     Launch,
     Link,
     LinkState,
+    Loss,
     Market,
     Memory,
     Outcome,
     Reason,
     Removal,
+    Rerun,
     Result,
     Terms,
 )
@@ -66,17 +68,13 @@ def encode(memory: Memory) -> str:
                 "links": _packed(links, terms),
                 "terms": [[_MARKETS.index(each.market), "".join(sorted(each.skipped))] for each in terms],
                 "refused": _by_minute(refused),
-                "launches": {str(_minute(when)): count for when, count in memory.launches.items()},
-                "breakers": {
-                    pool: [
-                        b.failures,
-                        _minute(b.since),
-                        _minute(b.opened_at) if b.opened_at else None,
-                        b.launched,
-                        b.job,
-                    ]
-                    for pool, b in memory.breakers.items()
+                "lost": {
+                    job: [loss.run_id, loss.attempt, loss.pool, _minute(loss.seen_at)]
+                    for job, loss in memory.lost.items()
                 },
+                "reclaimed": {pool: _minute(when) for pool, when in memory.reclaimed.items()},
+                "launches": {str(_minute(when)): count for when, count in memory.launches.items()},
+                "breakers": {pool: _breaker(each) for pool, each in memory.breakers.items()},
                 "proven": {key: _minute(when) for key, when in memory.proven.items()},
                 "ghosts": {name: _minute(when) for name, when in ghosts},
                 "start": memory.start,
@@ -90,6 +88,11 @@ def encode(memory: Memory) -> str:
             terms, refused = [], []
             continue
         links, ghosts = links[: len(links) * 9 // 10], ghosts if links else ghosts[1:]
+
+
+def _breaker(breaker: Breaker) -> list[Any]:
+    opened_at = _minute(breaker.opened_at) if breaker.opened_at else None
+    return [breaker.failures, _minute(breaker.since), opened_at, breaker.launched, breaker.job]
 
 
 def _by_minute(refused: list[tuple[str, datetime]]) -> dict[str, str]:
@@ -148,6 +151,11 @@ def decode(text: str | None) -> Memory:
                 for pool, (failures, since, opened, launched, job) in state["breakers"].items()
             },
             ghosts={name: _when(minute) for name, minute in state["ghosts"].items()},
+            lost={
+                job: Loss(int(run), int(attempt), str(pool), _when(minute))
+                for job, (run, attempt, pool, minute) in state["lost"].items()
+            },
+            reclaimed={pool: _when(minute) for pool, minute in state["reclaimed"].items()},
             proven={key: _when(minute) for key, minute in state["proven"].items()},
             start=None if state.get("start") is None else int(state["start"]),
         )
@@ -175,13 +183,17 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
     A link that is taken keeps the time of its first refusal, or its slot would never be free again. Launches of more
     than an hour ago are forgotten when one is added: a tick that does nothing leaves the memory as it is.
     """
-    links, breakers, refused = dict(memory.links), dict(memory.breakers), memory.refused
+    links, breakers = dict(memory.links), dict(memory.breakers)
+    refused, lost = memory.refused, memory.lost
     launches: dict[datetime, int] = {}
     minute = _when(_minute(now))
     for outcome in outcomes:
         command = outcome.command
         if isinstance(command, Deregister) and command.failed and outcome.detail == Removal.REMOVED:
             breakers[command.failed] = after_failure(breakers.get(command.failed), now, now)
+        if isinstance(command, Rerun) and outcome.result not in (Result.FAILED, Result.SKIPPED):
+            # Done, or never to be done: told once, and not asked again.
+            lost = {job: loss for job, loss in lost.items() if loss.run_id != command.run_id}
         if outcome.refused:
             refused = still_refused(refused, now) | dict.fromkeys(outcome.refused, now)
         if not isinstance(command, Launch) or outcome.link is None:
@@ -203,7 +215,8 @@ def remember(memory: Memory, outcomes: Iterable[Outcome], now: datetime) -> Memo
                 breakers[command.pool] = after_launch(breakers.get(command.pool), command.job, now)
     if links != memory.links:
         links = {name: _without_old_terms(link, now) for name, link in links.items()}
-    return replace(memory, links=links, launches=launches or memory.launches, breakers=breakers, refused=refused)
+    launches = launches or dict(memory.launches)
+    return replace(memory, links=links, launches=launches, breakers=breakers, refused=refused, lost=lost)
 
 
 def _without_old_terms(link: Link, now: datetime) -> Link:

@@ -96,11 +96,37 @@ class Job:
     runner_name: str | None = None
     workflow: str = ""
     url: str = ""
+    attempt: int = 1
 
     @property
     def is_running(self) -> bool:
         """Whether a runner is at it."""
         return self.status is JobStatus.IN_PROGRESS
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job of a run's newest attempt that has ended, and how: `success`, `failure`, `cancelled` …."""
+
+    id: int
+    name: str
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """
+    A run as it stands. `over` says that nothing of it runs or waits any more; only then it can be run again.
+
+    `attempt` counts its executions from 1, `jobs` are those of the newest one.
+    """
+
+    repository: str
+    id: int
+    attempt: int
+    over: bool
+    conclusion: str = ""
+    jobs: tuple[EndedJob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +143,11 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An EC2 instance that bears our fleet's tag, with what its other tags say."""
+    """
+    An EC2 instance that bears our fleet's tag, with what its other tags say.
+
+    `ended_by` is EC2's reason once it ends (`Server.SpotInstanceTermination`; AWS docs: StateReason).
+    """
 
     id: str
     pool: str
@@ -130,6 +160,25 @@ class Instance:
     idle_since: datetime | None = None
     draining_since: datetime | None = None
     hold: bool = False
+    ended_by: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """
+    A machine image that instances of ours run: the version of its runner program, and when it was built, by its tags.
+
+    `told` says that GitHub knows the version; `until` is then when it stops giving jobs to it, None while no date is
+    set. `why` says what kept it from being seen.
+    """
+
+    id: str
+    version: str = ""
+    built_at: datetime | None = None
+    told: bool = False
+    until: datetime | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +244,9 @@ class Snapshot:
     instance of the fleet that is not yet shutting down, `public` the repositories that are public.
     `served` are those that the organization's runner group serves (lower-case; None: all of them).
     `runner_prefix` begins the names of our runners; the instance id is the rest. Not `deep`: runs that wait
-    were not looked into, so a job of theirs may run or be queued unseen (D1). With `asked`, the plan
-    does that alone; `strangers` are the asked-for instances that exist but are not ours.
+    were not looked into, so a job of theirs may run or be queued unseen (D1). `gone` are the machines that
+    have ended though a running job names their runner, `ended` the runs of lost jobs (`Memory.lost`) that are to
+    run again, `images` those of the living instances. With `asked`, the plan does that alone; `strangers` are the asked-for instances that exist but are not ours.
     """
 
     now: datetime
@@ -211,6 +261,9 @@ class Snapshot:
     deep: bool = True
     asked: tuple[Up | Down, ...] = ()
     strangers: frozenset[str] = frozenset()
+    gone: tuple[Instance, ...] = ()
+    ended: tuple[RunEnd, ...] = ()
+    images: tuple[Image, ...] = ()
 
     def sees(self, view: View, scope: Scope = "") -> bool:
         """Whether a view was seen whole (for a scope, or fleet-wide)."""
@@ -274,6 +327,16 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """A job whose machine EC2 took back: its run and attempt, the machine's pool, and when that was seen."""
+
+    run_id: int
+    attempt: int
+    pool: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """
     What one tick hands to the next through the fleet's state parameter.
@@ -282,7 +345,8 @@ class Memory:
     `breakers` by pool; `launches` counts those of the last hour by their minute; `ghosts` says when a
     runner was first seen without an instance, since a ghost has no tags to carry that; `proven` says by pool
     and launch template when a runner was last seen registered; `refused` says when EC2 last had no capacity
-    for an offering; `start` is the first link of every slot that `links` does not know, None where nothing
+    for an offering; `lost` has the jobs (`acme/api#7`) whose machines EC2 took back, until their runs are over;
+    `reclaimed` says by pool when EC2 last took a spot machine from a job; `start` is the first link of every slot that `links` does not know, None where nothing
     was ever read.
     """
 
@@ -292,6 +356,8 @@ class Memory:
     ghosts: Mapping[str, datetime] = field(default_factory=dict)
     proven: Mapping[str, datetime] = field(default_factory=dict)
     refused: Mapping[str, datetime] = field(default_factory=dict)
+    lost: Mapping[str, Loss] = field(default_factory=dict)
+    reclaimed: Mapping[str, datetime] = field(default_factory=dict)
     start: int | None = None
 
 
@@ -317,6 +383,8 @@ class Reason(StrEnum):
     GROUP = "runner group"
     TOO_OLD = "queued too long"
     RUNNING = "running"
+    LOST = "machine lost"
+    RERUN = "to be run again"
     NOT_READY = "not ready"
     SUPPLY_UNSEEN = "supply unseen"
     # instances
@@ -338,6 +406,9 @@ class Reason(StrEnum):
     # runners and parameters
     GHOST = "ghost"
     STALE_PARAMETER = "stale parameter"
+    # images
+    AGING = "image ages"
+    UNDATED = "image unseen"
     # by hand
     ASKED = "asked for"
     REFUSED = "refused"
@@ -438,7 +509,24 @@ class DeleteParameter:
     sentence: str
 
 
-Command = Launch | HandOver | Tag | Drain | Deregister | Terminate | DeleteParameter
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """
+    Run a job again whose machine was taken back; without a `job_id` all failed jobs of the run, each of which was.
+
+    Only while `attempt` is still the run's newest: nothing is run again twice.
+    """
+
+    repository: str
+    run_id: int
+    attempt: int
+    job_id: int | None
+    name: str
+    reason: Reason
+    sentence: str
+
+
+Command = Launch | HandOver | Tag | Drain | Deregister | Terminate | DeleteParameter | Rerun
 
 
 class Subject(StrEnum):
@@ -448,6 +536,7 @@ class Subject(StrEnum):
     INSTANCE = "instance"
     RUNNER = "runner"
     PARAMETER = "parameter"
+    IMAGE = "image"
     REQUEST = "request"
 
 
@@ -485,6 +574,7 @@ class Result(StrEnum):
     TAKEN = "taken by another tick"
     BUSY = "busy"
     NO_CAPACITY = "no capacity"
+    DECLINED = "declined"
     REFUSED = "refused"
     DENIED = "denied"
     FAILED = "failed"
@@ -637,6 +727,15 @@ class GitHub(Protocol):
     def registration_url(self, scope: Scope) -> str:
         """The web address that a runner registers with."""
 
+    def runner_deadline(self, scope: Scope, version: str) -> datetime | None:
+        """When GitHub stops giving jobs to runners of a version; None while no date is set."""
+
+    def run_end(self, repository: str, run_id: int) -> RunEnd:
+        """Whether a run is over, and how its jobs ended."""
+
+    def rerun(self, repository: str, run_id: int, job_id: int | None) -> str:
+        """Run one job of a run again, or all that failed; what GitHub says where it declines, else nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchAnswer:
@@ -685,6 +784,9 @@ class Cloud(Protocol):
 
     def look(self, instance_ids: tuple[str, ...]) -> Mapping[str, Instance]:
         """These instances, dead ones too; an id that EC2 does not list (yet) is missing."""
+
+    def images(self, image_ids: tuple[str, ...]) -> tuple[Image, ...]:
+        """Machine images by id, with what their tags say; those that EC2 does not show are missing."""
 
     def launch(self, pool: str, slot: int, link: int, terms: Terms) -> LaunchAnswer:
         """Launch one instance into a slot on these terms, under the client token of that link."""

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 from scaler.config import Config, RegisterAt, Registration
+from scaler.details import Details
 from scaler.memory import StateError, decode
 from scaler.model import (
     ApiError,
@@ -65,6 +66,7 @@ class Observer:
         # Kept over ticks: each of its threads keeps its connection to GitHub.
         self._threads = ThreadPoolExecutor(connections)
         self._queues = Queues(github, self._threads)
+        self._details = Details(config, github, cloud, runner_prefix)
         self._inhabited: tuple[Scope, ...] = ()
         self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
 
@@ -104,6 +106,9 @@ class Observer:
                 public=public,
                 served=served,
                 deep=deep,
+                gone=() if self._is_unseen(View.INSTANCES) else self._details.gone(instances, jobs),
+                ended=self._details.ended(memory, jobs),
+                images=self._details.images(instances),
             ),
             memory,
         )
@@ -186,6 +191,9 @@ class Observer:
     def _not_seen(self, view: View, scope: Scope, error: ApiError) -> None:
         denied = isinstance(error, Denied)
         self._unseen.append(Unseen(view, scope, str(error), denied, error.remedy if isinstance(error, Denied) else ""))
+
+    def _is_unseen(self, view: View) -> bool:
+        return any(unseen.view is view for unseen in self._unseen)
 
     def _instances(self) -> tuple[Instance, ...]:
         found = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)

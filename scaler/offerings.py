@@ -20,6 +20,15 @@ REFUSED_FOR = timedelta(minutes=3)
 """An offering without capacity is not asked for again for so long (as Karpenter has it: cache.UnavailableOfferingsTTL)."""
 
 
+SPOT_PAUSE = timedelta(minutes=30)
+"""
+After EC2 took a spot machine from a job, the pool asks for on-demand first for so long.
+
+RunsOn has the same time, after two interruptions within 15 minutes (runs-on.com/docs: spot circuit breaker); here the
+first one that costs a job is enough.
+"""
+
+
 class Override(NamedTuple):
     """One of a pool's overrides: an instance type and a subnet; empty where it is the launch template's."""
 
@@ -51,9 +60,12 @@ def _name(pool: Pool, market: Market, override: Override) -> str:
 
 def terms(pool: Pool, memory: Memory, now: datetime) -> tuple[Terms, ...]:
     """On which terms to ask, in order: the pool's markets without what was refused lately; none where all of it was."""
-    refused = still_refused(memory.refused, now)
+    refused, markets = still_refused(memory.refused, now), pool.markets
+    reclaimed = memory.reclaimed.get(pool.name)
+    if reclaimed is not None and now - reclaimed < SPOT_PAUSE:
+        markets = tuple(sorted(markets, key=lambda market: market is Market.SPOT))
     found = []
-    for market in pool.markets:
+    for market in markets:
         offered = frozenset(offerings(pool, market).values())
         skipped = offered.intersection(refused)
         if skipped != offered:

@@ -39,7 +39,7 @@ ROWS, ALL_ROWS = 50, 200
 """Rows of one folded table, and of all of them that tell of jobs (or of instances)."""
 LINKS = 3
 """Jobs named for one cause."""
-WELL = frozenset({Result.DONE, Result.TAKEN, Result.BUSY, Result.SKIPPED})
+WELL = frozenset({Result.DONE, Result.TAKEN, Result.BUSY, Result.DECLINED, Result.SKIPPED})
 """Outcomes that ask nothing of anybody: the next tick goes on from there."""
 PRICES = (
     "In USD, from `price_per_hour` of each pool and `github.price_per_minute`. A day like this: 24 hours of the mean"

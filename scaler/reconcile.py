@@ -30,6 +30,8 @@ WORK = frozenset(
         Reason.BREAKER_OPEN,
         Reason.UNPROVEN,
         Reason.NO_CAPACITY,
+        Reason.LOST,
+        Reason.RERUN,
         Reason.SUPPLY_UNSEEN,
     }
 )

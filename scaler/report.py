@@ -16,6 +16,7 @@ from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag,
 from scaler.text import safe
 
 URGENCY = (
+    Reason.LOST,
     Reason.NO_POOL,
     Reason.PUBLIC,
     Reason.GROUP,
@@ -30,7 +31,7 @@ URGENCY = (
     Reason.UNKNOWN,
 )
 """Verdicts that somebody may have to act on come first."""
-UNSERVED = frozenset({Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN})
+UNSERVED = frozenset({Reason.LOST, Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN})
 NOT_OURS = frozenset({Reason.HOSTED})
 IDLE = frozenset({Reason.IDLE, Reason.WANTED, Reason.MIN_IDLE, Reason.SURPLUS})
 """What may be said of an instance whose runner is idle."""
@@ -38,7 +39,7 @@ ALERTS = 5
 """Annotations of a tick, at most. GitHub shows ten of a step's warnings and ten of its errors; nobody reads ten."""
 NAMED = 3
 """A sentence names no more of many things; the rest is a count."""
-WAITING = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING, *URGENCY})
+WAITING = frozenset({Reason.IDLE_RUNNER, Reason.BOOTING_RUNNER, Reason.LAUNCHING, *URGENCY}) - {Reason.LOST}
 
 
 def age_of(now: datetime, since: datetime | None) -> str:
@@ -246,6 +247,8 @@ def alerts(tick: Tick) -> list[tuple[str, str]]:
         undated = verdict.subject is Subject.JOB and verdict.since is None and verdict.reason in WAITING
         if undated or verdict.reason in UNSERVED:
             tell("warning", safe(verdict.sentence), f'"{safe(verdict.name)}" in {verdict.scope}')
+        if verdict.reason is Reason.AGING:
+            tell("warning", safe(verdict.sentence), f"image {safe(verdict.id)} of pool {verdict.pool}")
     ranked = sorted(found, key=lambda cause: levels[cause] != "error")
     return [(levels[cause], _alert(found[cause], cause)) for cause in ranked[:ALERTS]]
 

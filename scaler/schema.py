@@ -213,6 +213,10 @@ _POOL = _object(
         "price_per_hour": _price(
             1000, "What an hour of one instance costs you, in USD. For the costs in the summary alone.", 0.1008
         ),
+        "rerun_lost": _flag(
+            "Run a job again, once, whose machine EC2 took back. The token needs Actions: read and write.",
+            default=False,
+        ),
     },
     "a mapping with arch, labels, launch_template and max",
     "Instances of one kind, for jobs whose labels are all among the pool's.",

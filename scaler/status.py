@@ -40,7 +40,9 @@ def status(tick: Tick, config: Config, clocks: Sequence[str] = ()) -> list[str]:
         states = Counter(v.reason.value for v in mine)
         said = ", ".join(f"{count} {reason}" for reason, count in states.items()) or "nothing runs"
         found += [f"pool {safe(name) or '(unknown)'}: {len(mine)}{most} ({said})", *_rows(tick, mine)]
-    rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE)]
+    if images := [v for v in tick.plan.verdicts if v.subject is Subject.IMAGE]:
+        found += ["images:", *_rows(tick, images)]
+    rest = [v for v in tick.plan.verdicts if v.subject not in (Subject.JOB, Subject.INSTANCE, Subject.IMAGE)]
     if rest:
         found += ["left behind:", *_rows(tick, rest)]
     found += [*clocks, f"costs: {in_short(costs_of(config, first(tick)))}"]

@@ -18,6 +18,7 @@ from scaler.config import Config
 from scaler.decide import decide
 from scaler.memory import decode, encode
 from scaler.model import (
+    Image,
     Instance,
     Job,
     LaunchAnswer,
@@ -25,6 +26,7 @@ from scaler.model import (
     Plan,
     Removal,
     Run,
+    RunEnd,
     Runner,
     Runs,
     Scope,
@@ -141,6 +143,18 @@ class Ports:
         answer: Removal = self._ask("remove_runner", scope, runner_id)
         return answer
 
+    def runner_deadline(self, scope: Scope, version: str) -> datetime | None:
+        """Nobody asks: no machine tells its image."""
+        raise NotImplementedError
+
+    def run_end(self, repository: str, run_id: int) -> RunEnd:
+        """Nobody asks: no machine is at a job."""
+        raise NotImplementedError
+
+    def rerun(self, repository: str, run_id: int, job_id: int | None) -> str:
+        """Nobody asks: no machine is at a job."""
+        raise NotImplementedError
+
     def registration_url(self, scope: Scope) -> str:
         """Always the same."""
         return f"https://github.com/{scope}"
@@ -159,6 +173,10 @@ class Ports:
         if not instance_ids:
             return {}
         return {found.id: found for found in self._ask("look", instance_ids)}
+
+    def images(self, image_ids: tuple[str, ...]) -> tuple[Image, ...]:
+        """Nobody asks: no machine tells its image."""
+        raise NotImplementedError
 
     def launch(self, pool: str, slot: int, link: int, terms: Terms) -> LaunchAnswer:
         """CreateFleet, as the scheme understands it."""

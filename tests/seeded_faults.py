@@ -344,6 +344,27 @@ LAUNCHING = (
         (DECIDE,),
     ),
     Fault(
+        "an image is not told of before GitHub refuses it",
+        "scaler/freshness.py",
+        "until - now > NOTICE",
+        "until > now",
+        ("tests/test_freshness.py",),
+    ),
+    Fault(
+        "a lost job is run again whenever it is lost",
+        "scaler/losses.py",
+        "not pool.rerun_lost or loss.attempt != 1 or",
+        "not pool.rerun_lost or",
+        ("tests/test_losses.py",),
+    ),
+    Fault(
+        "a job whose machine powered itself off is run again",
+        "scaler/losses.py",
+        '    return instance.ended_by.startswith("Server.")\n',
+        "    return bool(instance.ended_by)\n",
+        ("tests/test_losses.py",),
+    ),
+    Fault(
         "what was refused is asked for again at once",
         "scaler/offerings.py",
         "if now - when < REFUSED_FOR}",

@@ -33,11 +33,12 @@ SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.
 READS = {"now", "runs", "jobs", "runners", "is_public", "group_repositories", "registration_url", "parameter_name"}
 READS |= {"default_branch", "is_waiting", "newest"}
+READS |= {"run_end", "runner_deadline", "images"}
 READS |= {"instances", "instance", "look", "parameters", "load_state"}
 
 MODULE_LINES = 350
 FUNCTION_LINES = 40
-LONG_MODULES = {"model": 900}  # the vocabulary: declarations alone, one page of words to read at once
+LONG_MODULES = {"model": 830}  # the vocabulary: declarations alone, one page of words to read at once
 
 
 @dataclass(frozen=True)

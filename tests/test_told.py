@@ -20,12 +20,17 @@ from scaler.model import (
     Breaker,
     Command,
     Down,
+    EndedJob,
+    Image,
+    Instance,
     InstanceState,
     JobStatus,
     Link,
     LinkState,
+    Loss,
     Market,
     Memory,
+    RunEnd,
     Snapshot,
     Terms,
     Up,
@@ -98,6 +103,13 @@ def no_capacity(minutes: str, *markets: Market) -> Memory:
     return Memory(refused=dict.fromkeys(names, NOW - span(minutes)))
 
 
+def machine_gone(why: str) -> Snapshot:
+    """A running job whose machine has ended."""
+    running = job(status=JobStatus.IN_PROGRESS, runner_name=f"{PREFIX}i-1")
+    return world(running, gone=(Instance("i-1", "amd64", 0, InstanceState.TERMINATED, NOW, ended_by=why),))
+
+
+LOST = Memory(lost={f"{API}#1": Loss(101, 1, "amd64", NOW - span("15m"))})
 JOBS = [
     row("launched for", world(job(workflow="ci", url="https://x/1"))),
     row("launched for under a known link", world(job()), memory=Memory(links={"amd64/0": Link(7, NOW - span("1m"))})),
@@ -110,6 +122,35 @@ JOBS = [
     row("covered by a booting runner", world(job(), booting())),
     row("covered by one that cannot be seen", world(job(), booting(), unseen(View.RUNNERS, API))),
     row("running", world(job(status=JobStatus.IN_PROGRESS, runner_name="macbook"))),
+    row("running on a machine that EC2 took back", machine_gone("Server.SpotInstanceTermination")),
+    row("running on a machine that somebody ended", machine_gone("Client.UserInitiatedShutdown")),
+    row("running on a machine that has powered itself off", machine_gone("Client.InstanceInitiatedShutdown")),
+    row(
+        "lost, and its run goes on",
+        world(ended=(RunEnd(API, 101, 1, over=False, jobs=(EndedJob(1, "job-1", "failure"),)),)),
+        config=config(pool(rerun_lost=True)),
+        memory=LOST,
+    ),
+    row(
+        "lost, and run again",
+        world(ended=(RunEnd(API, 101, 1, over=True, jobs=(EndedJob(1, "job-1", "failure"),)),)),
+        config=config(pool(rerun_lost=True)),
+        memory=LOST,
+    ),
+    row(
+        "lost, and cancelled",
+        world(ended=(RunEnd(API, 101, 1, over=True, jobs=(EndedJob(1, "job-1", "cancelled"),)),)),
+        config=config(pool(rerun_lost=True)),
+        memory=LOST,
+    ),
+    row(
+        "lost beside others that failed",
+        world(
+            ended=(RunEnd(API, 101, 1, True, "failure", tuple(EndedJob(n, f"job-{n}", "failure") for n in (1, 2, 3))),)
+        ),
+        config=config(pool(rerun_lost=True)),
+        memory=Memory(lost={f"{API}#{n}": Loss(101, 1, "amd64", NOW - span("15m")) for n in (1, 2)}),
+    ),
     row("running somewhere", world(job(status=JobStatus.IN_PROGRESS))),
     row("not ready", world(job(status=JobStatus.WAITING))),
     row("hosted", world(job(labels="ubuntu-24.04"))),
@@ -191,6 +232,15 @@ INSTANCES = [
     ),
 ]
 OTHERS = [
+    row(
+        "an image whose runner program ages",
+        world(
+            idle(since="1m", image="ami-1"), images=(Image("ami-1", "2.336.0", NOW, told=True, until=NOW + span("5d")),)
+        ),
+    ),
+    row(
+        "an image that may not be seen", world(idle(since="1m", image="ami-1"), images=(Image("ami-1", why="denied"),))
+    ),
     row("a ghost at first", world(ghost())),
     row("a ghost", world(ghost()), memory=Memory(ghosts={PREFIX + "i-9": NOW - span("301s")})),
     row("a parameter without an instance", world(parameter(age="6m"))),

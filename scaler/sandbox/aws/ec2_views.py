@@ -92,7 +92,7 @@ class InstanceCalls:
             if each not in self._ec2.images:
                 raise AwsError("InvalidAMIID.NotFound", f"The image id '[{each}]' does not exist")
         images = [self._ec2.images[each] for each in ids]
-        owner = self._ec2.settings().account
+        filters, now = params.get("Filters", ()), self._ec2.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
         return {
             "Images": [
                 {
@@ -100,10 +100,16 @@ class InstanceCalls:
                     "Architecture": each.architecture,
                     "Name": each.name,
                     "State": "available",
-                    "OwnerId": owner,
+                    "OwnerId": self._ec2.settings().account,
+                    "CreationDate": each.created_at or now,
+                    "Tags": tag_list(each.tags),
                 }
                 for each in images
-                if wanted(params.get("Filters", ()), {"architecture": [each.architecture], "name": [each.name]}, {})
+                if wanted(
+                    filters,
+                    {"architecture": [each.architecture], "name": [each.name], "image-id": [each.id]},
+                    dict(each.tags),
+                )
             ]
         }
 

@@ -110,7 +110,7 @@ def replant(given: Mapping[str, Any], ec2: Ec2World, templates: Templates, iam: 
         rows = _rows(given, "subnets", {"id", "zone", "vpc"}, "id", "zone")
         ec2.subnets = {row["id"]: Subnet(**row) for row in rows}
     if "images" in given:
-        rows = _rows(given, "images", {"id", "architecture", "name"}, "id", "architecture")
+        rows = _rows(given, "images", {"id", "architecture", "name", "tags", "created_at"}, "id", "architecture")
         ec2.images = {row["id"]: Image(**row) for row in rows}
     if "security_groups" in given:
         rows = _rows(given, "security_groups", {"id", "name"}, "id")

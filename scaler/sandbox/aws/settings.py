@@ -46,11 +46,13 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An AMI of the seed. `architecture` is EC2's word: x86_64 or arm64."""
+    """An AMI of the seed. `architecture` is EC2's word: x86_64 or arm64; without `created_at` it is new."""
 
     id: str
     architecture: str
     name: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: str = ""
 
 
 @dataclass(slots=True)

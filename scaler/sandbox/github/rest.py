@@ -64,6 +64,7 @@ _ENDPOINTS: dict[str, list[tuple[str, str, Handler]]] = {
 _RUNNER_ENDPOINTS: list[tuple[str, str, Handler]] = [
     ("GET", "", runners.list_runners),
     ("GET", "/downloads", runners.list_downloads),
+    ("GET", "/deprecations/{version}", runners.get_deprecation),
     ("POST", "/registration-token", runners.create_token),
     ("POST", "/remove-token", runners.create_token),
     ("POST", "/generate-jitconfig", runners.generate_jit),

@@ -61,6 +61,21 @@ def list_downloads(call: Call) -> Response:
     return Response(200, call.views.downloads(RUNNER_VERSION))
 
 
+def get_deprecation(call: Call) -> Response:
+    """
+    GET when a runner version stops registering and being given jobs: null while no newer one is out.
+
+    docs.github.com: REST API, self-hosted runners, "Get runner version end-of-life schedule for a repository" (and
+    organization), of September 2026; 404 for a version that never was.
+    """
+    _ = call.scope
+    version, dates = call.path["version"], call.world.settings.deprecations
+    if version not in dates and version != RUNNER_VERSION:
+        raise Refused(404, "Not Found")
+    until = dates.get(version)
+    return Response(200, {"runner_version": version, "runtime_deprecates_at": stamp(until) if until else None})
+
+
 # --- organizations and the rest ----------------------------------------------------------------------
 
 

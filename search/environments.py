@@ -87,9 +87,14 @@ ENVIRONMENTS = (
     Environment("max is raised", (fleet(pool(1)), fleet(pool(2, version="2"))), Left(deaths=1, edits=1), FEWER),
     Environment("max is lowered", (fleet(pool(2)), fleet(pool(1))), Left(deaths=1, edits=1), FEWER),
     Environment("no capacity", (fleet(pool(1, markets=BOTH)),), Left(deaths=1, empty=2)),
-    Environment("no capacity, and minutes pass", (fleet(pool(1, markets=BOTH)),), Left(deaths=1, empty=1, jumps=(4,))),
     Environment(
-        "no capacity of one type", (fleet(pool(1, markets=BOTH, types=("a", "b"))),), Left(deaths=1, empty=1, hints=1)
+        "no capacity, and minutes pass", (fleet(pool(1, markets=BOTH)),), Left(deaths=1, empty=1, jumps=(4,)), FEWER
+    ),
+    Environment(
+        "no capacity of one type",
+        (fleet(pool(1, markets=BOTH, types=("a", "b"))),),
+        Left(deaths=1, empty=1, hints=1),
+        FEWER,
     ),
     REFUSED,
     Environment("lost answers", ONE, Left(deaths=1, lost=1, crashes=1)),

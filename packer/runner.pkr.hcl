@@ -71,6 +71,12 @@ variable "aws_cli_mirror" {
   description = "Where awscli-exe-linux-<arch>-<version>.zip is fetched from."
 }
 
+variable "fleet" {
+  type        = string
+  default     = ""
+  description = "Whose image it is; a scheduled rebuild removes old images of its own fleet alone."
+}
+
 variable "docker_group" {
   type        = bool
   default     = false
@@ -120,6 +126,9 @@ locals {
   }
 }
 
+# Not runner-scaler:fleet, and not on what builds the image: the scaler takes an instance with that tag for its own.
+locals { owner = { "runner-scaler:image-of" = var.fleet } }
+
 source "amazon-ebs" "runner" {
   region        = var.region
   subnet_id     = var.subnet_id
@@ -132,7 +141,6 @@ source "amazon-ebs" "runner" {
 
   ami_name        = "runner-scaler-${var.arch}-${var.runner_version}-${formatdate("YYYYMMDD-hhmmss", local.built)}"
   ami_description = "${var.base} ${var.arch} with actions/runner ${var.runner_version} and runner-scaler's boot script"
-  encrypt_boot    = true
   imds_support    = "v2.0" # modern
 
   source_ami_filter {
@@ -145,6 +153,7 @@ source "amazon-ebs" "runner" {
     most_recent = true
   }
 
+  # The snapshot of an encrypted disk is encrypted; `encrypt_boot` would copy the image once more, for minutes.
   launch_block_device_mappings {
     device_name           = local.base.disk
     volume_type           = "gp3"
@@ -157,8 +166,8 @@ source "amazon-ebs" "runner" {
 
   metadata_options { http_tokens = "required" } # modern
 
-  tags            = local.tags
-  snapshot_tags   = local.tags
+  tags            = merge(local.tags, local.owner)
+  snapshot_tags   = merge(local.tags, local.owner)
   run_tags        = merge(local.tags, { "Name" = "packer runner-scaler ${var.arch}" })
   run_volume_tags = local.tags
 }

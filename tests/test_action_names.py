@@ -32,7 +32,8 @@ FILES = [
     ),
 ]
 ACTION = load_yaml(ROOT / "action.yml")
-DOCUMENTS = "".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+TOLD_IN = (ROOT / "README.md", ROOT / "packer/README.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = "".join(path.read_text() for path in TOLD_IN)
 """Where a user is told of the secrets and variables that there have to be."""
 
 RUN = "github inputs vars"

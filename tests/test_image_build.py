@@ -8,6 +8,7 @@ stand-ins of their layout, served over loopback. apt looks up and resolves every
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -76,7 +77,12 @@ def moto(tmp_path: Path) -> Iterator[str]:
     server = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
     process = subprocess.Popen(
         [sys.executable, "-c", server],
-        env={**os.environ, "MOTO_AMIS_PATH": str(images)},
+        env={
+            **os.environ,
+            "MOTO_AMIS_PATH": str(images),
+            "MOTO_ENABLE_RECORDING": "yes",
+            "MOTO_RECORDER_FILEPATH": str(tmp_path / "recorded"),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -169,6 +175,20 @@ def build(folder: Path, instance: Instance, ec2: str, **variables: str) -> subpr
     )
 
 
+def asked(recorded: Path) -> set[str]:
+    """What EC2 was asked to do, as IAM calls it."""
+    calls = [json.loads(line) for line in recorded.read_text().splitlines()]
+    bodies = [base64.b64decode(call["body"]).decode() if call["body_encoded"] else call["body"] for call in calls]
+    return {f"ec2:{found.group(1)}" for body in bodies if (found := re.search(r"Action=(\w+)", body))}
+
+
+def allowed() -> set[str]:
+    """What the role of a build may do at all (`tests/test_image_policy.py` has on what)."""
+    policy = json.loads((PACKER.parent / "aws/image-policy.json").read_text())
+    listed = [s["Action"] if isinstance(s["Action"], list) else [s["Action"]] for s in policy["Statement"]]
+    return set().union(*listed)
+
+
 def clients(url: str) -> Any:
     """A boto3 client of moto's EC2."""
     return boto3.client(
@@ -186,14 +206,16 @@ def inside(instance: Instance, *command: str) -> str:
 def test_packer_builds_an_image_that_has_everything(tmp_path: Path, instance: Instance, moto: str) -> None:
     """The shipped provisioners run as root on what packer takes for its instance."""
     with mirrors(tmp_path / "mirror") as variables:
-        built = build(tmp_path / "packer", instance, moto, **variables)
+        built = build(tmp_path / "packer", instance, moto, fleet="main", **variables)
     assert built.returncode == 0, built.stdout + built.stderr
+    assert {"ec2:RunInstances", "ec2:CreateImage"} <= asked(tmp_path / "recorded") <= allowed()
 
     ec2 = clients(moto)
     (made,) = ec2.describe_images(Owners=["self"])["Images"]
     tags = {tag["Key"]: tag["Value"] for tag in made["Tags"]}
     assert re.fullmatch(r"runner-scaler-amd64-2\.337\.0-\d{8}-\d{6}", made["Name"])
     assert tags["runner-scaler:runner-version"] == "2.337.0"
+    assert tags["runner-scaler:image-of"] == "main"
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", tags["runner-scaler:built"])
     manifest = json.loads((tmp_path / "packer/manifest.json").read_text())
     assert manifest["builds"][0]["artifact_id"] == f"us-east-1:{made['ImageId']}"

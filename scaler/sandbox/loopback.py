@@ -129,6 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = _answer
     do_POST = _answer
     do_PUT = _answer
+    do_PATCH = _answer
     do_DELETE = _answer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name

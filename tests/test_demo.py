@@ -277,6 +277,16 @@ def test_a_summary_reads_well_on_a_terminal() -> None:
     assert found.splitlines() == ["fleet", "", "Job  Verdict", "a|b  no pool: lacks [gpu] <1"]
 
 
+def test_a_summary_on_a_terminal_is_unfolded_and_without_its_chart() -> None:
+    page = [
+        "Jobs queued (orange)\n\n```mermaid\nxychart-beta\n```",
+        "<details><summary>Pool amd64: 1 of 4</summary>\n\n| Instance |\n| --- |\n| i-1 |\n\n</details>",
+        "The end.",
+    ]
+    told = [line for line in demo.readable("\n\n".join(page)).splitlines() if line]
+    assert told == ["Pool amd64: 1 of 4", "Instance", "i-1", "The end."]
+
+
 def serve(folder: Path, scenario: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
     """Start a world for a scaler of one's own; the environment comes when the servers are there."""
     (folder / "small.yaml").write_text(scenario)

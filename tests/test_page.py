@@ -150,12 +150,12 @@ def test_jobs_that_wait_for_one_cause_are_one_row_the_oldest_first() -> None:
 
 
 def test_what_did_not_work_is_open_with_the_lines_to_paste() -> None:
-    denied = tick(world(job()), result=Result.DENIED, detail="AWS: denied", remedy='{"Action": "```ssm"}')
+    denied = tick(world(job()), result=Result.DENIED, detail="AWS: denied", remedy="Allow:\n```\n**ssm**")
     text = markdown(denied, CONFIG)
     found = Rendered(text)
     assert "Did not work" in found.text
     assert found.rows[1].startswith("launch amd64/0 for acme/api denied (AWS: denied) ")
-    assert '{"Action": "```ssm"}\n' in found.text
+    assert "Allow:\n```\n**ssm**\n" in found.text
     assert text.index("Did not work") < text.index("acme/api: 1 queued")
 
 

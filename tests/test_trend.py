@@ -72,6 +72,8 @@ def test_unseen_instances_are_as_they_were() -> None:
 
 
 def test_a_clock_that_is_set_back_takes_nothing_away() -> None:
+    back = trend_of(("10m", world(booting())), ("5m", world(booting())))
+    assert (back.length, back.hours) == (timedelta(), {"amd64": 0})
     found = trend_of(("10m", world(booting())), ("5m", world(booting())), ("20m", world()))
     assert found.length == timedelta(minutes=10)
     assert found.hours == {"amd64": pytest.approx(1 / 6)}

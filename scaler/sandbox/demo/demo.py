@@ -256,7 +256,7 @@ def _tell(played: Played, options: Options) -> None:
 
 def readable(markdown: str) -> str:
     """The job summary for a terminal: tables in columns, without marks and charts."""
-    markdown = re.sub(r"(?ms)^```mermaid$.*?^```$\n", "", markdown)
+    markdown = re.sub(r"(?ms)^[^\n]*\n\n```mermaid$.*?^```$\n\n", "", markdown)
     markdown = re.sub(r"(?m)^</details>$\n\n|</?(details|summary)>", "", markdown)
     found: list[str] = []
     table: list[list[str]] = []

@@ -85,8 +85,10 @@ def in_short(costs: Costs) -> str:
         alive = sum(cost.now for cost in costs.pools)
         day = sum(cost.day or 0.0 for cost in costs.pools)
         return f"no price is set; {counted(alive, 'instance')} now, {day:.0f} instance-hours in a day like this"
-    now = _sum((cost.now, cost.price) for cost in costs.all)
-    return f"{now} an hour now, {_sum((cost.day, cost.price) for cost in costs.all)} in a day like this"
+    told = costs.all if costs.length else costs.pools
+    apart = "" if costs.length else ", without the scaler's own job"
+    an_hour, a_day = _sum((cost.now, cost.price) for cost in told), _sum((cost.day, cost.price) for cost in told)
+    return f"{an_hour} an hour now, {a_day} in a day like this{apart}"
 
 
 def table_of(costs: Costs) -> list[tuple[str, ...]]:

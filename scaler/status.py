@@ -33,8 +33,10 @@ def status(tick: Tick, config: Config, clocks: Sequence[str] = ()) -> list[str]:
     jobs = [v for v in by_urgency(tick.plan.verdicts) if v.subject is Subject.JOB and v.reason not in NOT_OURS]
     if waiting := [job for job in jobs if job.reason is not Reason.RUNNING]:
         found += ["why jobs wait:", *_rows(tick, waiting)]
-    if running := [job for job in jobs if job.reason is Reason.RUNNING]:
-        found += ["jobs that run:", *_rows(tick, running)]
+    ours = {v.name for v in tick.plan.verdicts if v.subject is Subject.INSTANCE}
+    at_ours = {str(job.id) for job in tick.snapshot.jobs if job.runner_name in ours}
+    if elsewhere := [job for job in jobs if job.reason is Reason.RUNNING and job.id not in at_ours]:
+        found += ["jobs that run elsewhere:", *_rows(tick, elsewhere)]
     for name, most in _pools(tick, config).items():
         mine = [v for v in tick.plan.verdicts if v.subject is Subject.INSTANCE and v.pool == name]
         states = Counter(v.reason.value for v in mine)

@@ -58,6 +58,8 @@ def test_a_single_tick_tells_of_the_day_what_it_sees_and_not_how_often_it_is_sta
         ("The scaler's own job", "0", "0.00", "each minute begun, 0.006"),
         ("Together", "", "0.28 USD", "at least 6.72 USD"),
     ]
+    told = "0.28 USD an hour now, 6.72 USD in a day like this, without the scaler's own job"
+    assert in_short(costs_of(PRICED, ONE)) == told
 
 
 def test_what_has_no_price_is_unknown_and_no_sum_pretends_otherwise() -> None:

@@ -10,7 +10,7 @@ import pytest
 from scaler.config import Config
 from scaler.decide import decide
 from scaler.exits import Exit, exit_code
-from scaler.model import Memory, Outcome, Result, Snapshot, Tick, Unseen, Up, View
+from scaler.model import JobStatus, Memory, Outcome, Result, Snapshot, Tick, Unseen, Up, View
 from scaler.report import ALERTS, age_of, alerts, headline, lines
 from scaler.status import ROWS, status
 from tests.worlds import API, NOW, WEB, booting, config, ghost, job, jobs, span, unseen, working, world
@@ -45,12 +45,12 @@ def test_the_headline_says_that_something_was_not_seen() -> None:
 
 
 STATUS = """\
-fleet main: busy: 2 queued, 1 running, 2 instances · 2026-11-23 09:00:00 UTC
+fleet main: busy: 2 queued, 2 running, 2 instances · 2026-11-23 09:00:00 UTC
 why jobs wait:
   12m00s  acme/api  job-2  no pool: no pool carries all of [gpu, self-hosted]; nearest: pool amd64, which lacks "gpu"
    0m40s  acme/web  job-1  launching: launching into slot 2 of pool amd64
-jobs that run:
-  1m00s  acme/api  job-900  running: runs on main-1a2b3c-i-1
+jobs that run elsewhere:
+  1m00s  acme/api  job-3  running: runs on macbook
 pool amd64: 2 of 4 (1 busy, 1 booting)
   20m00s  acme/api  i-1  busy: runs "job-900" of acme/api
    1m00s  acme/api  i-2  booting: launched 1m00s ago, no runner online yet
@@ -67,7 +67,8 @@ how to stop:
 
 def test_status_answers_why_jobs_wait_what_runs_and_how_to_stop() -> None:
     seen = (job(1, repository=WEB, age="40s"), job(2, labels="self-hosted gpu", age="12m"), working())
-    told = status(tick(world(*seen, booting("i-2", slot=1), ghost())), CONFIG)
+    elsewhere = job(3, status=JobStatus.IN_PROGRESS, runner_name="macbook")
+    told = status(tick(world(*seen, elsewhere, booting("i-2", slot=1), ghost())), CONFIG)
     assert "\n".join(told) == STATUS
 
 

@@ -12,7 +12,7 @@ GITHUB_TOKEN_REMEDY = """\
 The workflow's own GITHUB_TOKEN cannot manage runners. Use a fine-grained personal access token (or a token
 that actions/create-github-app-token mints in the workflow) with these repository permissions:
     Administration: Read and write      (registers and removes runners)
-    Actions: Read                       (lists queued jobs)
+    Actions: Read                       (lists queued jobs; Read and write for rerun_lost)
 (with register_at: organization: the organization permission Self-hosted runners: Read and write),
 store it as a secret, and pass it:
     with:

@@ -28,6 +28,7 @@ from scaler.model import (
     Verdict,
     View,
 )
+from scaler.offerings import SPOT_PAUSE
 
 LOSS_KEPT = timedelta(hours=24)
 """So long a run may go on before its lost jobs are forgotten."""
@@ -109,6 +110,7 @@ def _with_new(config: Config, snapshot: Snapshot, memory: Memory) -> Memory:
         pool = instance.pool or next((p.name for p in config.pools if job.labels <= frozenset(p.labels)), "")
         lost[_key(job)] = Loss(job.run_id, job.attempt, pool, snapshot.now)
         if instance.market is Market.SPOT:
+            reclaimed = {name: at for name, at in reclaimed.items() if snapshot.now - at < SPOT_PAUSE}
             reclaimed[pool] = snapshot.now
     return replace(memory, lost=lost, reclaimed=reclaimed)
 

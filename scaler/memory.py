@@ -54,13 +54,14 @@ def encode(memory: Memory) -> str:
     The memory as JSON, below the limit: the ghosts known longest, then as many of the longest chains as fit.
 
     A link is a hint: without it the chain is walked from `start`. A ghost that is not
-    remembered is deregistered a tick later. Before a link goes, all terms and refusals go.
+    remembered is deregistered a tick later. Before a link goes, all terms, refusals and lost jobs go.
     """
     # Those least used go first: without its link a slot's chain is walked from the start.
     links = sorted(memory.links.items(), key=lambda item: (item[1].k, item[1].used_at), reverse=True)
     ghosts = sorted(memory.ghosts.items(), key=lambda item: item[1])[:GHOSTS]
     refused = sorted(memory.refused.items(), key=lambda item: (item[1], item[0]), reverse=True)[:REFUSED]
     terms = list(dict.fromkeys(link.terms for _, link in links if link.terms is not None))
+    lost = list(memory.lost.items())
     while True:
         text = json.dumps(
             {
@@ -68,10 +69,7 @@ def encode(memory: Memory) -> str:
                 "links": _packed(links, terms),
                 "terms": [[_MARKETS.index(each.market), "".join(sorted(each.skipped))] for each in terms],
                 "refused": _by_minute(refused),
-                "lost": {
-                    job: [loss.run_id, loss.attempt, loss.pool, _minute(loss.seen_at)]
-                    for job, loss in memory.lost.items()
-                },
+                "lost": {job: [each.run_id, each.attempt, each.pool, _minute(each.seen_at)] for job, each in lost},
                 "reclaimed": {pool: _minute(when) for pool, when in memory.reclaimed.items()},
                 "launches": {str(_minute(when)): count for when, count in memory.launches.items()},
                 "breakers": {pool: _breaker(each) for pool, each in memory.breakers.items()},
@@ -82,12 +80,12 @@ def encode(memory: Memory) -> str:
             separators=(",", ":"),
             sort_keys=True,
         )
-        if len(text) <= LIMIT or not (links or ghosts):
+        if len(text) <= LIMIT or not (links or ghosts or terms or refused or lost):
             return text
-        if terms or refused:
-            terms, refused = [], []
-            continue
-        links, ghosts = links[: len(links) * 9 // 10], ghosts if links else ghosts[1:]
+        if terms or refused or lost:
+            terms, refused, lost = [], refused[: len(refused) // 2], lost[: len(lost) // 2]
+        else:
+            links, ghosts = links[: len(links) * 9 // 10], ghosts if links else ghosts[1:]
 
 
 def _breaker(breaker: Breaker) -> list[Any]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.losses import LOSSES
 from scaler.memory import GHOSTS, LIMIT, REFUSED, StateError, decode, encode, remember
-from scaler.model import Breaker, Launch, Link, LinkState, Market, Memory, Outcome, Reason, Result, Terms
+from scaler.model import Breaker, Launch, Link, LinkState, Loss, Market, Memory, Outcome, Reason, Result, Terms
 from scaler.offerings import REFUSED_FOR
 from tests.worlds import NOW, span
 
@@ -68,7 +69,14 @@ def test_refusals_and_terms_go_before_links_do() -> None:
     crowd = frozenset(f"{n:06x}" for n in range(400))
     asked = {name: replace(link, terms=Terms(Market.SPOT, crowd)) for name, link in links.items()}
     kept = decode(encode(Memory(links=asked, refused=dict.fromkeys(crowd, NOW))))
-    assert kept == Memory(links=fits)
+    assert kept.links == fits
+
+
+def test_lost_jobs_of_the_longest_names_fit_without_anything_else() -> None:
+    lost = {f"{'o' * 39}/{'r' * 100}#{10**11 + n}": Loss(10**11 + n, 1, "p" * 32, NOW) for n in range(LOSSES)}
+    text = encode(Memory(lost=lost))
+    assert len(text) <= LIMIT
+    assert set(decode(text).lost) <= set(lost)
 
 
 def test_of_many_refusals_the_latest_are_kept() -> None:

@@ -3,7 +3,7 @@ How many requests a look takes: the formula of docs/performance.md, held at the 
 
 A look of a watch: 2N run lists, a list of jobs for each active run that changed, a list of runners for each scope with
 an instance of ours that no running job named. A deep look: 5N + N lists and the jobs of every run. One
-DescribeInstances for the fleet.
+DescribeInstances for the fleet, and a process's first look at an image asks for it, and GitHub for its version.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ KINDS = {
     r"/jobs$": "jobs",
     r"/actions/runners$": "runners",
     r"/runner-groups": "groups",
+    r"^ec2:DescribeImages": "images",
     r"^ec2:": "ec2",
     r"^ssm:": "ssm",
 }
@@ -40,6 +41,7 @@ class Looker:
     sim: Simulation
     tap: Heard
     observer: Observer
+    images: int = 0
 
     @classmethod
     def at(cls, sim: Simulation) -> Looker:
@@ -54,6 +56,7 @@ class Looker:
         assert self.seen.unseen == ()
         kinds = [next((kind for path, kind in KINDS.items() if re.search(path, name)), name) for name in self.tap.heard]
         found = Counter(kinds)
+        self.images = found.pop("images", 0)
         assert (found.pop("ec2"), found.pop("ssm")) == (1, 2)
         return found
 
@@ -70,6 +73,19 @@ def sim() -> Simulation:
 def test_a_quiet_look_asks_for_two_lists_of_runs_a_repository_and_nothing_else(sim: Simulation) -> None:
     looker = Looker.at(sim)
     assert looker.look() == {"runs": 16}
+
+
+def test_an_image_is_looked_at_once_by_a_process(sim: Simulation) -> None:
+    looker = Looker.at(sim)
+    looker.look()
+    assert looker.images == 0
+    sim.push(repository="acme/api")
+    sim.ticks(2)
+    looked = []
+    for _ in range(3):
+        looker.look()
+        looked.append(looker.images)
+    assert looked == [1, 0, 0]
 
 
 def test_a_deep_look_asks_for_five_and_for_the_runners(sim: Simulation) -> None:

@@ -67,6 +67,10 @@ soak: dev ## A month under fault weather in virtual time: jobs killed, instances
 bench: dev ## One tick over up to 500 repositories: ours, others' ways and the bound (20 minutes; ARGS="--help" for more)
 	@$(DEV)/python -m benchmarks.bench $(ARGS)
 
+.PHONY: bench-boot
+bench-boot: dev ## Seconds per step from the boot script's start to a listener, in the image, as root (1 minute; ARGS="--help")
+	@$(DEV)/python -m benchmarks.boot $(ARGS)
+
 .PHONY: bench-launching
 bench-launching: dev ## A hundred runners with their secrets: ours, the bound of the buckets, the original's way (2 minutes)
 	@$(DEV)/python -m benchmarks.launching $(ARGS)

@@ -50,6 +50,7 @@ power_off() {
   if [[ -n ${POWEROFF_COMMAND-} ]]; then
     "$POWEROFF_COMMAND"
   else
+    [[ ! -e /etc/runner-scaler-logs ]] || timeout 15 systemctl stop runner-scaler-logs.service || true # it sends the last
     # Doubly forced, systemctl stops nothing in order and asks no one: for a systemd that is itself stuck.
     systemctl poweroff || shutdown -h now || systemctl poweroff --force --force
   fi

@@ -3,7 +3,8 @@
 # Installs the runner program, pinned by version and checksum, and the boot script that runs it. Runs as root while
 # the image is built, after install-dependencies.sh; the files beside it are in /tmp/runner-scaler.
 #
-# ARCH (amd64 or arm64), RUNNER_VERSION, RUNNER_SHA256, RUNNER_MIRROR and DOCKER_GROUP (true or false) say what.
+# ARCH (amd64 or arm64), RUNNER_VERSION, RUNNER_SHA256, RUNNER_MIRROR, DOCKER_GROUP (true or false) and LOG_GROUP (a name,
+# or nothing) say what.
 
 set -euo pipefail
 
@@ -31,9 +32,13 @@ rm "$archive"
 chown --recursive runner:runner "$home"
 
 # Root's own, and its directory too: a job runs as `runner`.
-install -D --mode 755 --target-directory /opt/runner-scaler "$files/init-runner.sh"
+install -D --mode 755 --target-directory /opt/runner-scaler "$files"/*.sh
 install --mode 644 --target-directory /etc/systemd/system "$files"/runner-scaler*.service "$files"/runner-scaler*.timer
 systemctl enable runner-scaler.service runner-scaler-lifetime.timer
+if [[ -n $LOG_GROUP ]]; then
+  echo "LOG_GROUP=$LOG_GROUP" >/etc/runner-scaler-logs
+  systemctl enable runner-scaler-logs.service
+fi
 
 # Each instance gets its own when it boots.
 truncate --size 0 /etc/machine-id

@@ -83,6 +83,12 @@ variable "docker_group" {
   description = "Whether jobs may use Docker (container jobs, services). Who may use Docker is root on the machine."
 }
 
+variable "log_group" {
+  type        = string
+  default     = ""
+  description = "The group of CloudWatch Logs that machines send their console's lines to; none, if not given."
+}
+
 variable "region" {
   type    = string
   default = "us-east-1"
@@ -139,9 +145,8 @@ source "amazon-ebs" "runner" {
 
   temporary_security_group_source_public_ip = true # modern
 
-  ami_name        = "runner-scaler-${var.arch}-${var.runner_version}-${formatdate("YYYYMMDD-hhmmss", local.built)}"
-  ami_description = "${var.base} ${var.arch} with actions/runner ${var.runner_version} and runner-scaler's boot script"
-  imds_support    = "v2.0" # modern
+  ami_name     = "runner-scaler-${var.arch}-${var.runner_version}-${formatdate("YYYYMMDD-hhmmss", local.built)}"
+  imds_support = "v2.0" # modern
 
   source_ami_filter {
     filters = {
@@ -183,9 +188,11 @@ build {
   provisioner "file" {
     sources = [
       "${path.root}/init-runner.sh",
+      "${path.root}/ship-logs.sh",
       "${path.root}/runner-scaler.service",
       "${path.root}/runner-scaler-lifetime.service",
       "${path.root}/runner-scaler-lifetime.timer",
+      "${path.root}/runner-scaler-logs.service",
     ]
     destination = "/tmp/runner-scaler/"
   }
@@ -198,6 +205,7 @@ build {
       "AWS_CLI_SHA256=${var.aws_cli_sha256}",
       "AWS_CLI_VERSION=${var.aws_cli_version}",
       "DOCKER_GROUP=${var.docker_group}",
+      "LOG_GROUP=${var.log_group}",
       "RUNNER_MIRROR=${var.runner_mirror}",
       "RUNNER_SHA256=${var.runner_sha256}",
       "RUNNER_VERSION=${var.runner_version}",

@@ -178,9 +178,16 @@ def provision(root: Path, folder: Path, scripts: Sequence[str] = ("install-runne
     base = Image((root,))
     files = folder / "upper/tmp/runner-scaler"
     files.mkdir(parents=True)
-    for path in [PACKER / "init-runner.sh", *PACKER.glob("*.service"), *PACKER.glob("*.timer")]:
+    scripts_of_it = [PACKER / "init-runner.sh", PACKER / "ship-logs.sh"]
+    for path in [*scripts_of_it, *PACKER.glob("*.service"), *PACKER.glob("*.timer")]:
         shutil.copy2(path, files)
-    variables = {"ARCH": "amd64", "RUNNER_VERSION": RUNNER_VERSION, "DOCKER_GROUP": "false", **settings}
+    variables = {
+        "ARCH": "amd64",
+        "RUNNER_VERSION": RUNNER_VERSION,
+        "DOCKER_GROUP": "false",
+        "LOG_GROUP": "",
+        **settings,
+    }
     for script in scripts:
         subprocess.run(
             chrooted(base, folder, "bash", "-s"),

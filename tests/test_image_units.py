@@ -6,6 +6,7 @@ The script's own rules are in `tests/test_boot.py`; these are systemd's part.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -76,21 +77,32 @@ mkdir -p "$1/etc/systemd/system/runner-scaler-lifetime.timer.d"
 printf '[Timer]\\nOnBootSec=\\nOnBootSec=2s\\nAccuracySec=100ms\\n' \\
   >"$1/etc/systemd/system/runner-scaler-lifetime.timer.d/short.conf"
 """
-NEVER_ONLINE = """
-printf '[Unit]\\nBefore=network-online.target\\n[Service]\\nType=oneshot\\nTimeoutStartSec=infinity\\nExecStart=%s\\n' \\
+NEVER_STARTED = """
+printf '[Unit]\\nBefore=runner-scaler.service\\n[Service]\\nType=oneshot\\nTimeoutStartSec=infinity\\nExecStart=%s\\n' \\
   '/bin/sleep infinity' >"$1/etc/systemd/system/never.service"
-mkdir -p "$1/etc/systemd/system/network-online.target.wants"
-ln -s ../never.service "$1/etc/systemd/system/network-online.target.wants/never.service"
+ln -s ../never.service "$1/etc/systemd/system/multi-user.target.wants/never.service"
 """
 
 
 def test_systemd_ends_a_machine_whose_script_never_starts_after_its_lifetime(booted: Booted) -> None:
-    """The network never comes up; the image's timer does not wait for it. A day, cut down to two seconds."""
-    with booted(NEVER_ONLINE + SHORT_LIFE) as world:
+    """Something before it hangs; the image's timer does not wait for that. A day, cut down to two seconds."""
+    with booted(NEVER_STARTED + SHORT_LIFE) as world:
         instance_id = world.hand_over()
         world.gone(instance_id)
         assert world.said(instance_id, "runner-scaler: has lived for a day; systemd powers off")
         assert not world.said(instance_id, "waits for")
+
+
+NEVER_ONLINE = NEVER_STARTED.replace("runner-scaler.service", "network-online.target")
+
+
+def test_the_script_does_not_wait_for_systemd_to_call_the_network_up(booted: Booted) -> None:
+    """What it needs answers before that, and where nothing ever answers its limits run from the first second."""
+    with booted(NEVER_ONLINE) as world:
+        world.queue()
+        instance_id = world.hand_over()
+        world.gone(instance_id)
+        assert world.conclusions() == ["success"]
 
 
 def test_a_machine_that_is_shut_down_tells_github_that_its_job_is_cancelled(booted: Booted) -> None:
@@ -146,3 +158,35 @@ def test_a_reused_runner_goes_on_under_systemd(booted: Booted) -> None:
         world.advance_when_asleep(instance_id, 300.0)
         world.gone(instance_id)
         assert world.said(instance_id, "the runner ended after 2 job(s)")
+
+
+SHIPS = """
+echo LOG_GROUP=runners >"$1/etc/runner-scaler-logs"
+ln -s ../runner-scaler-logs.service "$1/etc/systemd/system/multi-user.target.wants/runner-scaler-logs.service"
+printf '#!/bin/bash\\necho "$*" >>/opt/calls\\n[[ $2 != put-log-events ]] || cat >>/opt/events\\n' >"$1/usr/local/sbin/aws"
+chmod 755 "$1/usr/local/sbin/aws"
+"""
+
+
+def test_a_machine_whose_image_ships_logs_sends_all_that_it_said_before_it_goes(booted: Booted) -> None:
+    """The AWS CLI is a stand-in that notes what it is to send."""
+    with booted(SHIPS) as world:
+        world.queue()
+        instance_id = world.launch()
+        value = world.secret(instance_id)
+        world.put(instance_id, value)
+        world.gone(instance_id)
+        opt = world.machines.home(instance_id).parent
+        calls, events = (opt / "calls").read_text(), (opt / "events").read_text()
+    stream = f"--log-group-name runners --log-stream-name {instance_id}"
+    assert calls.splitlines()[0] == f"logs create-log-stream {stream}"
+    assert f"logs put-log-events {stream} --log-events file:///dev/stdin" in calls
+    said = [event["message"] for line in events.splitlines() for event in json.loads(line)]
+    assert f"runner-scaler: {instance_id} in us-east-1 waits for /runner-scaler/main/{instance_id}" in said
+    assert said[-1] == "runner-scaler: powering off (status 0)"
+    assert value["secret"] not in events
+
+
+def test_logs_stay_on_the_machine_unless_the_image_is_built_to_send_them(image: Image) -> None:
+    assert not (image.layers[0] / "etc/systemd/system/multi-user.target.wants/runner-scaler-logs.service").is_symlink()
+    assert not (image.layers[0] / "etc/runner-scaler-logs").exists()

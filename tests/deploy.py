@@ -2,7 +2,7 @@
 Deploy aws/stack.yaml with moto's CloudFormation and write what it made as JSON: `python -m tests.deploy FILE`.
 
 A process of its own, since moto takes over boto3. First as the set-up deploys it, without images; then updated with
-both images and the clock. What moto's CloudFormation does not have is made by the shims below, which keep the
+both images; then anew, with the clock too. What moto's CloudFormation does not have is made by the shims below, which keep the
 properties as they come out of the template, and which docs/setup.md lists.
 """
 
@@ -37,7 +37,9 @@ FIRST = {
     # moto makes a list of what is given, but not of a default.
     "InstanceTypes": re.search(r"Type: CommaDelimitedList\n    Default: (\S+)", STACK.read_text())[1],  # type: ignore[index]
 }
-THEN = {"ImageAmd64": IMAGES[0].id, "ImageArm64": IMAGES[1].id}
+SECRET = "runner-scaler/clock"
+IMAGES_BUILT = {"ImageAmd64": IMAGES[0].id, "ImageArm64": IMAGES[1].id}
+CLOCK = {"ClockTokenSecret": SECRET}
 _kept: dict[str, Any] = {}
 
 
@@ -86,21 +88,27 @@ def shims() -> list[type]:
 
 
 def deploy() -> dict[str, Any]:
-    """Create the stack, update it, and read everything back by the APIs of the services."""
+    """Create the stack, update it, create it whole, and read everything back by the APIs of the services."""
     cloudformation = boto3.client("cloudformation")
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString="github_pat_of_the_clock")
     body = STACK.read_text()
-    capabilities = ["CAPABILITY_NAMED_IAM"]
-    cloudformation.create_stack(
-        StackName=NAME, TemplateBody=body, Parameters=_parameters(FIRST), Capabilities=capabilities
-    )
-    first = _outputs(cloudformation)
-    cloudformation.update_stack(
-        StackName=NAME, TemplateBody=body, Parameters=_parameters(FIRST | THEN), Capabilities=capabilities
-    )
+
+    def given(parameters: Mapping[str, str]) -> dict[str, Any]:
+        listed = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        return {"StackName": NAME, "TemplateBody": body, "Parameters": listed, "Capabilities": ["CAPABILITY_NAMED_IAM"]}
+
+    cloudformation.create_stack(**given(FIRST))
+    first = {"outputs": _outputs(cloudformation), "shims": sorted(_kept), "rules": _rules()}
+    cloudformation.update_stack(**given(FIRST | IMAGES_BUILT))
+    then = {"outputs": _outputs(cloudformation)}
+    # moto's update does not make what depends on something that is new itself, as the parts of the clock do.
+    cloudformation.delete_stack(StackName=NAME)
+    cloudformation.create_stack(**given(FIRST | IMAGES_BUILT | CLOCK))
     iam, ec2 = boto3.client("iam"), boto3.client("ec2")
     roles = iam.list_roles()["Roles"]
     return {
         "first": first,
+        "then": then,
         "outputs": _outputs(cloudformation),
         "roles": {
             role["RoleName"]: {
@@ -134,11 +142,14 @@ def deploy() -> dict[str, Any]:
             for each in ec2.describe_launch_templates()["LaunchTemplates"]
         ],
         "shims": _kept,
+        "rules": _rules(),
     }
 
 
-def _parameters(given: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
+def _rules() -> list[Any]:
+    events = boto3.client("events")
+    rules: list[Any] = events.list_rules()["Rules"]
+    return [{**each, "Targets": events.list_targets_by_rule(Rule=each["Name"])["Targets"]} for each in rules]
 
 
 def _outputs(cloudformation: Any) -> dict[str, str]:

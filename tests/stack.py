@@ -18,6 +18,12 @@ from tests.iam import Policy
 ROOT = Path(__file__).parents[1]
 STACK = ROOT / "aws/stack.yaml"
 LACKING = {
+    "AWS::Events::ApiDestination": {
+        "Arn": "arn:aws:events:us-east-1:111122223333:api-destination/runner-scaler-ClockDestination/0a1b2c3d",
+    },
+    "AWS::Events::Connection": {
+        "Arn": "arn:aws:events:us-east-1:111122223333:connection/runner-scaler-ClockConnection/0a1b2c3d",
+    },
     "AWS::IAM::OIDCProvider": {
         "Ref": "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com",
     },

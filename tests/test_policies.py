@@ -24,7 +24,7 @@ from tests.boot_world import boot_world
 from tests.conftest import World
 from tests.fetched import needed
 from tests.iam import Policy
-from tests.stack import deployed, policies
+from tests.stack import LACKING, deployed, policies
 from tests.test_scale_down import idle_world
 
 EC2 = "arn:aws:ec2:us-east-1:111122223333"
@@ -336,6 +336,128 @@ def test_each_condition_of_the_scalers_role_refuses_something() -> None:
     assert [each.told for each in wider if all(each.refuses(MAY_NOT.values()))] == []
 
 
+# --- who builds images, and who only looks -----------------------------------------------------
+
+ARCH = "runner-scaler:arch"
+BUILT: Context = {f"aws:ResourceTag/{ARCH}": "amd64", f"ec2:ResourceTag/{ARCH}": "amd64"}
+BUILDING: Context = {f"aws:RequestTag/{ARCH}": "amd64", "aws:TagKeys": [ARCH, "Name"]}
+IMAGE, SNAPSHOT = "arn:aws:ec2:us-east-1::image/ami-0a", "arn:aws:ec2:us-east-1::snapshot/snap-0a"
+BUILD = {
+    # packer's amazon-ebs builder, in its order (hashicorp/packer-plugin-amazon, builder/ebs/builder.go)
+    "find the system's image": Check("ec2:DescribeImages", "*", {}),
+    "make a key pair": Check("ec2:CreateKeyPair", f"{EC2}:key-pair/packer_0a", BUILDING),
+    "make a security group": Check("ec2:CreateSecurityGroup", f"{EC2}:security-group/*", BUILDING),
+    "make it in the VPC": Check("ec2:CreateSecurityGroup", f"{EC2}:vpc/{SUBNETS[0].vpc}", {}),
+    "open it for ssh": Check("ec2:AuthorizeSecurityGroupIngress", f"{EC2}:security-group/sg-0a", BUILT),
+    "launch": Check("ec2:RunInstances", f"{EC2}:instance/*", {**BUILDING, "ec2:InstanceType": "m7i.large"}),
+    "launch the system": Check("ec2:RunInstances", IMAGE, {"ec2:Owner": "099720109477"}),
+    "launch in": Check("ec2:RunInstances", f"{EC2}:subnet/{SUBNET}", {"ec2:SubnetID": SUBNET}),
+    "launch behind": Check("ec2:RunInstances", f"{EC2}:security-group/sg-0a", BUILT),
+    "launch with a key": Check("ec2:RunInstances", f"{EC2}:key-pair/packer_0a", {"ec2:KeyPairName": "packer_0a"}),
+    "launch on": Check("ec2:RunInstances", f"{EC2}:volume/*", BUILDING),
+    "tag at launch": Check("ec2:CreateTags", f"{EC2}:instance/*", {**BUILDING, "ec2:CreateAction": "RunInstances"}),
+    "stop": Check("ec2:StopInstances", f"{EC2}:instance/i-0a", BUILT),
+    "make an image of it": Check("ec2:CreateImage", f"{EC2}:instance/i-0a", BUILT),
+    "make an image": Check("ec2:CreateImage", IMAGE, {}),
+    "make its snapshot": Check("ec2:CreateImage", SNAPSHOT, {}),
+    "encrypt it": Check("ec2:CopyImage", IMAGE, {}),
+    "describe it": Check("ec2:ModifyImageAttribute", IMAGE, {"ec2:Owner": "111122223333"}),
+    "tag the image": Check("ec2:CreateTags", IMAGE, BUILDING),
+    "tag the snapshot": Check("ec2:CreateTags", SNAPSHOT, BUILDING),
+    "tag it again": Check("ec2:CreateTags", IMAGE, {**BUILDING, "aws:ResourceTag/Name": "packer runner-scaler amd64"}),
+    "end": Check("ec2:TerminateInstances", f"{EC2}:instance/i-0a", BUILT),
+    "remove the volume": Check("ec2:DeleteVolume", f"{EC2}:volume/vol-0a", BUILT),
+    "remove the security group": Check("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-0a", BUILT),
+    "remove the key pair": Check("ec2:DeleteKeyPair", f"{EC2}:key-pair/packer_0a", {}),
+    # the workflow after it
+    "make a version": Check("ec2:CreateLaunchTemplateVersion", TEMPLATE, OWN),
+    "remove an old image": Check("ec2:DeregisterImage", IMAGE, BUILT),
+    "remove its snapshot": Check("ec2:DeleteSnapshot", SNAPSHOT, BUILT),
+}
+BUILD_NOT = {
+    "launch with a role": Check(
+        "ec2:RunInstances",
+        f"{EC2}:instance/*",
+        {
+            **BUILDING,
+            "ec2:InstanceType": "m7i.large",
+            "ec2:InstanceProfile": "arn:aws:iam::111122223333:instance-profile/admin",
+        },
+    ),
+    "launch untagged": Check("ec2:RunInstances", f"{EC2}:instance/*", {"ec2:InstanceType": "m7i.large"}),
+    "launch a large type": Check(
+        "ec2:RunInstances", f"{EC2}:instance/*", {**BUILDING, "ec2:InstanceType": "p5.48xlarge"}
+    ),
+    "launch elsewhere": Check("ec2:RunInstances", f"{EC2}:subnet/{ANOTHER}", {"ec2:SubnetID": ANOTHER}),
+    "launch behind another group": Check("ec2:RunInstances", f"{EC2}:security-group/sg-0a", {}),
+    "launch anybody's image": Check("ec2:RunInstances", IMAGE, {"ec2:Owner": "444455556666"}),
+    "launch with another's key": Check("ec2:RunInstances", f"{EC2}:key-pair/admin", {"ec2:KeyPairName": "admin"}),
+    "make another key": Check("ec2:CreateKeyPair", f"{EC2}:key-pair/admin", BUILDING),
+    "make an untagged group": Check("ec2:CreateSecurityGroup", f"{EC2}:security-group/*", {}),
+    "make a group in another VPC": Check("ec2:CreateSecurityGroup", f"{EC2}:vpc/vpc-0b", {}),
+    "open the fleet's group": Check("ec2:AuthorizeSecurityGroupIngress", f"{EC2}:security-group/{SECURITY_GROUP}", {}),
+    "copy a machine that is not its own": Check("ec2:CreateImage", f"{EC2}:instance/i-0a", OWN),
+    "stop the fleet's machine": Check("ec2:StopInstances", f"{EC2}:instance/i-0a", OWN),
+    "end the fleet's machine": Check("ec2:TerminateInstances", f"{EC2}:instance/i-0a", OWN),
+    "remove another's image": Check("ec2:DeregisterImage", IMAGE, {}),
+    "remove another's snapshot": Check("ec2:DeleteSnapshot", SNAPSHOT, {}),
+    "remove another's volume": Check("ec2:DeleteVolume", f"{EC2}:volume/vol-0a", {}),
+    "open another account's image": Check("ec2:ModifyImageAttribute", IMAGE, {"ec2:Owner": "444455556666"}),
+    "tag a named snapshot": Check("ec2:CreateTags", SNAPSHOT, {**BUILDING, "aws:ResourceTag/Name": "backup"}),
+    "tag without its mark": Check("ec2:CreateTags", SNAPSHOT, {"aws:RequestTag/x": "y", "aws:TagKeys": ["x"]}),
+    "tag a machine as its own": Check("ec2:CreateTags", f"{EC2}:instance/i-0a", BUILDING),
+    "tag as another action would": Check(
+        "ec2:CreateTags", f"{EC2}:volume/*", {**BUILDING, "ec2:CreateAction": "CreateVolume"}
+    ),
+    "tag at launch without its mark": Check(
+        "ec2:CreateTags", f"{EC2}:instance/*", {"aws:RequestTag/x": "y", "ec2:CreateAction": "RunInstances"}
+    ),
+    "change another fleet's template": Check("ec2:CreateLaunchTemplateVersion", TEMPLATE, {}),
+    "give a role to a machine": Check(
+        "iam:PassRole", "arn:aws:iam::111122223333:role/admin", {"iam:PassedToService": "ec2.amazonaws.com"}
+    ),
+    "read a secret": Check("ssm:GetParameter", f"{PARAMETERS}/main/i-0a", {}),
+}
+
+
+def test_a_build_of_an_image_may_do_its_work_and_nothing_to_what_is_not_its_own() -> None:
+    role = policies("runner-scaler-image")
+    asked = [*BUILD.values(), *BUILD_NOT.values()]
+    names = [*(f"may {name}" for name in BUILD), *(f"may not {name}" for name in BUILD_NOT)]
+    found = dict(zip(names, iam.answers(role, asked), strict=True))
+    assert [name for name, answer in found.items() if (answer == "Allowed") is name.startswith("may not")] == []
+    described = {action for action in actions(role) if action.startswith("ec2:Describe")}
+    assert actions(role) - described == {check.action for check in BUILD.values()} - described
+    idle = [each.told for each in without_each_statement(role) if not any(each.refuses(BUILD.values()))]
+    assert idle == []
+    wider = [each.told for each in without_each_condition(role) if all(each.refuses(BUILD_NOT.values()))]
+    assert wider == []
+
+
+def test_who_only_looks_changes_nothing_and_reads_no_secret() -> None:
+    role = policies("runner-scaler-doctor")
+    verbs = {action.partition(":")[2] for action in actions(role)}
+    assert [verb for verb in verbs if not verb.startswith(("Describe", "Get", "Simulate"))] == []
+    console = Check("ec2:GetConsoleOutput", f"{EC2}:instance/i-0a", OWN)
+    simulate = Check("iam:SimulatePrincipalPolicy", deployed()["roles"]["runner-scaler"]["arn"], {})
+    may_not = [
+        Check("ssm:GetParameter", f"{PARAMETERS}/main/i-0a", {}),
+        Check("ssm:GetParameter", f"{PARAMETERS}/other/state", {}),
+        replace(console, context={}),
+        replace(simulate, resource="arn:aws:iam::111122223333:role/admin"),
+        *(each for each in MAY.values() if each.action not in actions(role)),
+    ]
+    assert iam.refused(role, [console, simulate, MAY["recall"], *may_not]) == may_not
+
+
+def test_the_clock_may_call_its_destination_alone() -> None:
+    role = policies("runner-scaler-clock")
+    own = Check("events:InvokeApiDestination", LACKING["AWS::Events::ApiDestination"]["Arn"], {})
+    another = replace(own, resource="arn:aws:events:us-east-1:111122223333:api-destination/other/0a1b2c3d")
+    assert iam.refused(role, [own, another]) == [another]
+    assert actions(role) == {own.action}
+
+
 # --- who may be the scaler ---------------------------------------------------------------------
 
 
@@ -354,9 +476,17 @@ def test_each_condition_of_the_scalers_role_refuses_something() -> None:
         pytest.param({"aud": "https://github.com/acme"}, False, id="another audience"),
     ],
 )
-def test_the_roles_trust_is_for_the_environments_jobs(claims: dict[str, str], *, may: bool) -> None:
-    trust = deployed()["roles"]["runner-scaler"]["trust"]
+@pytest.mark.parametrize(
+    ("role", "environment"), [("", "runner-scaler"), ("-doctor", "runner-scaler"), ("-image", "runner-scaler-image")]
+)
+def test_the_roles_trust_is_for_the_environments_jobs(
+    role: str, environment: str, claims: dict[str, str], *, may: bool
+) -> None:
+    claims = {
+        key: value.replace(":environment:runner-scaler", f":environment:{environment}") for key, value in claims.items()
+    }
+    trust = deployed()["roles"][f"runner-scaler{role}"]["trust"]
     provider = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
-    whole = {"sub": "repo:acme/runner-scaler:environment:runner-scaler", "aud": "sts.amazonaws.com", **claims}
+    whole = {"sub": f"repo:acme/runner-scaler:environment:{environment}", "aud": "sts.amazonaws.com", **claims}
     assert trusts(trust, provider, whole) is may
     assert not trusts(trust, provider.replace("githubusercontent", "example"), whole)

@@ -254,8 +254,9 @@ docs/security.md. What IAM is asked about a call stands in scaler/sandbox/aws/ia
 
 
 @pytest.fixture(autouse=True)
-def every_call_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def every_call_is_allowed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ask a policy simulator whether the shipped role allows what a scaler did under it in this test."""
+    held = request.node.get_closest_marker("another_fleet") is None
     asked: set[str] = set()
     checks: list[Check] = []
     begin = AwsServer.__init__
@@ -273,7 +274,8 @@ def every_call_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(AwsServer, "__init__", begin_watched)
     yield
-    if checks and iam.SIMULATOR.exists():
+    # At a desk without npm test_policies.py says that it is missing; CI must never pass by not having looked.
+    if held and checks and (iam.SIMULATOR.exists() or os.environ.get("CI") == "true"):
         wrong = iam.refused(policies(), checks)
         assert not wrong, NOT_ALLOWED.format("\n".join(map(str, wrong)))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.conftest import NOTHING, World
 
 
@@ -82,6 +84,7 @@ def test_down_refuses_a_busy_runner_without_force(world: World) -> None:
     assert world.box.aws.alive() == []
 
 
+@pytest.mark.another_fleet
 def test_down_refuses_what_is_not_ours(world: World) -> None:
     world.amend("fleet: main", "fleet: other")
     (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")

@@ -143,6 +143,7 @@ def test_a_parameter_whose_instance_is_gone_is_swept(world: World) -> None:
     assert world.left() == NOTHING
 
 
+@pytest.mark.another_fleet
 def test_a_foreign_runner_and_a_foreign_instance_are_never_touched(world: World) -> None:
     world.box.machines.faults.append(MachineFault(MachineFaultKind.HANG))
     world.push("build")

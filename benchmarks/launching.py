@@ -28,10 +28,10 @@ import boto3
 from benchmarks.launching_rig import AWS, GITHUB, LAUNCH, REPOSITORY, TOKEN, metered
 from scaler.act import Actor
 from scaler.aws_api import AwsApi
+from scaler.clock import RealClock
 from scaler.config import Config, load
 from scaler.github_api import GitHubApi
 from scaler.model import Launch, Market, Memory, Plan, Reason, Snapshot, Terms
-from scaler.reconcile import RealClock
 from scaler.sandbox.aws.settings import PUBLISHED_THROTTLES
 from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.github.server import GitHubServer

@@ -23,7 +23,8 @@ from benchmarks.client_ours import Ours
 from benchmarks.clients import Asked
 from benchmarks.github_world import repository_names
 from benchmarks.measure import control
-from scaler.reconcile import DEEP_EVERY, RealClock
+from scaler.clock import RealClock
+from scaler.reconcile import DEEP_EVERY
 
 MINUTE = 60.0
 

@@ -14,28 +14,21 @@ from typing import Any
 
 import boto3
 import botocore.session
-import requests
 from botocore import UNSIGNED
 from botocore.config import Config as BotoConfig
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scaler.aws_errors import code_of, refusal, said
+from scaler.job_token import AUDIENCE, PERMISSION_REMEDY, JobToken
 from scaler.model import Denied, Unavailable
 from scaler.text import safe
 
-AUDIENCE = "sts.amazonaws.com"
 SESSION_SECONDS = 3600
 OURS = "runner-scaler"
 """Marks the credentials that were exchanged here (botocore's word for where credentials are from is `method`)."""
 DISTRUST = frozenset({"AccessDenied", "InvalidIdentityToken", "IDPRejectedClaim", "ExpiredTokenException"})
 """What STS answers when it is the token or the trust policy that does not fit (AWS docs: AssumeRoleWithWebIdentity)."""
-
-PERMISSION_REMEDY = """\
-Give the job the permission to ask for its OIDC token:
-    permissions:
-      id-token: write
-      contents: read"""
 
 SHELL_REMEDY = """\
 The config's role is assumed within a workflow alone, where the job has an OIDC token. In a shell, sign in to AWS
@@ -48,15 +41,16 @@ or put aws-actions/configure-aws-credentials before this step; or, in a shell, s
 ACCOUNT_REMEDY = "Sign in to the role's account (AWS_PROFILE, …), or correct aws.role in config.yaml."
 
 
-def session_for(role: str | None, region: str, env: Mapping[str, str], *, mask: Callable[[str], None]) -> boto3.Session:
+def session_for(
+    role: str | None, region: str, env: Mapping[str, str], token: JobToken | None, *, mask: Callable[[str], None]
+) -> boto3.Session:
     """
-    A session with the role's credentials where the job can have a token for it, else with ambient ones.
+    A session with the role's credentials where the job has a `token` for it, else with ambient ones.
 
     `mask` is told every secret that comes to be by the exchange; ambient ones are their giver's to mask.
     """
-    url, bearer = env.get("ACTIONS_ID_TOKEN_REQUEST_URL"), env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-    if role and url and bearer:
-        exchange = _Exchange(role, region, url, bearer, mask)
+    if role and token:
+        exchange = _Exchange(role, region, token, mask)
         core = botocore.session.get_session()
         core._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]  # noqa: SLF001 - botocore's documented way to refresh by own code
             metadata=exchange(), refresh_using=exchange, method=OURS
@@ -100,11 +94,11 @@ def account_of(role: str | None, session: boto3.Session, region: str) -> str:
 class _Exchange:
     """Called by botocore whenever the credentials are about to expire."""
 
-    def __init__(self, role: str, region: str, url: str, bearer: str, mask: Callable[[str], None]) -> None:
-        self._role, self._region, self._url, self._bearer, self._mask = role, region, url, bearer, mask
+    def __init__(self, role: str, region: str, token: JobToken, mask: Callable[[str], None]) -> None:
+        self._role, self._region, self._token, self._mask = role, region, token, mask
 
     def __call__(self) -> dict[str, Any]:
-        token = self._id_token()
+        token = self._token()
         self._mask(token)
         sts = boto3.client("sts", region_name=self._region, config=BotoConfig(signature_version=UNSIGNED))
         try:
@@ -131,22 +125,6 @@ class _Exchange:
             "token": answer["SessionToken"],
             "expiry_time": answer["Expiration"].isoformat(),
         }
-
-    def _id_token(self) -> str:
-        """The job's token (docs.github.com: OpenID Connect reference, requesting the JWT)."""
-        try:
-            answer = requests.get(
-                self._url,
-                params={"audience": AUDIENCE},
-                headers={"Authorization": f"bearer {self._bearer}"},
-                timeout=20,
-            )
-            if answer.status_code in (401, 403):
-                raise Denied(f"GitHub: no OIDC token for this job ({answer.status_code})", PERMISSION_REMEDY)
-            answer.raise_for_status()
-            return str(answer.json()["value"])
-        except (requests.RequestException, ValueError, KeyError) as error:
-            raise Unavailable(f"GitHub: no OIDC token for this job ({type(error).__name__})") from error
 
 
 def _claims(token: str) -> dict[str, Any]:

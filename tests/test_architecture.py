@@ -21,7 +21,9 @@ from scaler import clocks, model
 ROOT = Path(__file__).resolve().parents[1]
 
 ADAPTERS = {"github_api", "github_rest", "github_workflows", "github_errors", "aws_api", "aws_errors", "credentials"}
-ADAPTERS |= {"aws_codes", "aws_fleet"}
+ADAPTERS |= {"aws_codes", "aws_fleet", "job_token"}
+BUILDERS = {"session": ADAPTERS, "__main__": {"job_token", "github_workflows"}}
+"""Who builds clients: `__main__` for the job's token, before all else is loaded, and for a kick, which takes no session."""
 ACTING = {"act", "launching", "hand_over", "kick"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
@@ -160,11 +162,12 @@ def the_vocabulary_does_no_work(module: Module) -> Iterator[str]:
         yield f"imports {sorted(module.uses(EFFECTFUL))}"
 
 
-def only_main_builds_clients(module: Module) -> Iterator[str]:
+def only_the_session_builds_clients(module: Module) -> Iterator[str]:
     if module.in_sandbox:
         return
-    if module.name not in ADAPTERS | {"__main__"} and module.ours & ADAPTERS:
-        yield f"imports {sorted(module.ours & ADAPTERS)}"
+    found = module.ours & ADAPTERS - BUILDERS.get(module.name, set())
+    if module.name not in ADAPTERS and found:
+        yield f"imports {sorted(found)}"
     if module.name not in ADAPTERS and module.uses(CLIENTS):
         yield f"imports {sorted(module.uses(CLIENTS))}"
     if module.name != "publish" and module.uses({"github_action_utils"}):
@@ -241,7 +244,7 @@ RULES: tuple[Rule, ...] = (
     model_imports_nothing_of_ours,
     decide_is_pure,
     the_vocabulary_does_no_work,
-    only_main_builds_clients,
+    only_the_session_builds_clients,
     only_main_knows_the_sandbox,
     only_act_has_effects,
     the_sandbox_is_the_outside_world,
@@ -298,12 +301,14 @@ PLANTED = [
     (decide_is_pure, "decide", "print('x')"),
     (the_vocabulary_does_no_work, "config", "import boto3"),
     (the_vocabulary_does_no_work, "schedule", "from time import time"),
-    (only_main_builds_clients, "observe", "from scaler.aws_api import Aws"),
-    (only_main_builds_clients, "observe", "from scaler import github_api"),
-    (only_main_builds_clients, "act", "import boto3"),
-    (only_main_builds_clients, "act", "from botocore.exceptions import ClientError"),
-    (only_main_builds_clients, "act", "import urllib.request"),
-    (only_main_builds_clients, "decide", "import github_action_utils"),
+    (only_the_session_builds_clients, "observe", "from scaler.aws_api import Aws"),
+    (only_the_session_builds_clients, "observe", "from scaler import github_api"),
+    (only_the_session_builds_clients, "observe", "from scaler.job_token import JobToken"),
+    (only_the_session_builds_clients, "__main__", "from scaler.github_api import GitHubApi"),
+    (only_the_session_builds_clients, "act", "import boto3"),
+    (only_the_session_builds_clients, "act", "from botocore.exceptions import ClientError"),
+    (only_the_session_builds_clients, "act", "import urllib.request"),
+    (only_the_session_builds_clients, "decide", "import github_action_utils"),
     (only_main_knows_the_sandbox, "observe", "from scaler.sandbox.clock import Clock"),
     (only_act_has_effects, "observe", "def f(cloud):\n    cloud.terminate('i-1')"),
     (only_act_has_effects, "report", "def f(tick):\n    tick.github.remove_runner('acme', 1)"),
@@ -332,7 +337,7 @@ def test_planted_breach_is_found(rule: Rule, name: str, source: str) -> None:
         pytest.param(
             decide_is_pure, "decide", "from scaler.model import Job\nfrom collections import Counter", id="core"
         ),
-        pytest.param(only_main_builds_clients, "__main__", "from scaler.aws_api import Aws", id="main builds"),
+        pytest.param(only_the_session_builds_clients, "session", "from scaler.aws_api import Aws", id="session builds"),
         pytest.param(only_act_has_effects, "act", "def f(cloud):\n    cloud.terminate('i-1')", id="act acts"),
         pytest.param(only_act_has_effects, "observe", "def f(cloud):\n    cloud.instances()", id="observe looks"),
         pytest.param(time_comes_from_the_clock, "reconcile", "class Clock:\n    now = datetime.now", id="the clock"),

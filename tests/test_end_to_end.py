@@ -397,7 +397,7 @@ def test_a_signal_is_heard_in_any_moment_of_a_sleep() -> None:
     """A handler runs between two steps of the main thread: also of one that is about to sleep, or holds a lock."""
     program = """
 import random, signal
-from scaler.reconcile import RealClock
+from scaler.clock import RealClock
 for _ in range(400):
     clock = RealClock()
     signal.signal(signal.SIGALRM, lambda *_: clock.stop())

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from scaler.clock import RealClock
 from scaler.github_api import GitHubApi
 from scaler.model import ApiError, Denied, Removal, Unavailable
-from scaler.reconcile import RealClock
 from scaler.sandbox.loopback import HttpAnswer, HttpRequest, LoopbackServer
 from tests import looking
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from scaler.clock import RealClock
 from scaler.github_api import GitHubApi
 from scaler.kept import Kept, Page
 from scaler.model import Job, Unavailable
-from scaler.reconcile import RealClock
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.server import Exchange, GitHubServer

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from scaler.clock import RealClock
 from scaler.github_api import GitHubApi
 from scaler.model import JobStatus
-from scaler.reconcile import RealClock
 from scaler.sandbox.sandbox import Sandbox
 from tests import looking, pygithub_recordings
 from tests.conftest import Ran, World

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from scaler.__main__ import main
+from scaler.clock import RealClock
 from scaler.decide import decide
 from scaler.model import Memory, Tick
-from scaler.reconcile import RealClock, is_quiet
+from scaler.reconcile import is_quiet
 from scaler.sandbox.aws.iam_world import Credentials
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.server import Exchange
@@ -94,7 +95,7 @@ def test_a_watch_writes_the_page_anew_with_the_chart_of_all_its_ticks(world: Wor
 def test_a_watch_that_outlives_its_session_assumes_the_role_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The id-token it began with is good for minutes only, so each exchange asks for a new one."""
+    """An id-token is good for minutes only, so each exchange asks for a new one: the first in advance, and none twice."""
     iam = world.box.aws.iam
     session = iam.session
 
@@ -102,7 +103,6 @@ def test_a_watch_that_outlives_its_session_assumes_the_role_again(
         return session(role, name, 3, instance_id)
 
     monkeypatch.setattr(iam, "session", short)
-    world.box.aws.issuer.lifetime = 3
     ran = world.scaler("auto", "--for", "5s", "--every", "1s", "--linger", "1m")
     assert ran.code == 0, ran.said
     assert ran.out.count("0 queued") > 1

@@ -24,6 +24,7 @@ from github import Auth, Github
 
 from scaler.config import Config, ConfigError, load
 from scaler.credentials import session_for
+from scaler.job_token import JobToken
 from scaler.model import Denied, Unavailable
 from scaler.publish import Publisher
 from scripts.image import aws
@@ -58,7 +59,7 @@ def rebuild(config: Config, env: Mapping[str, str], publisher: Publisher) -> Non
         auth=Auth.Token(env["GITHUB_TOKEN"]), base_url=env.get("GITHUB_API_URL", "https://api.github.com"), retry=None
     )
     release = newest_release(github)
-    session = session_for(env.get("IMAGE_ROLE") or None, config.region, env, mask=publisher.mask)
+    session = session_for(env.get("IMAGE_ROLE") or None, config.region, env, JobToken.of(env), mask=publisher.mask)
     ec2 = session.client("ec2")
     images: dict[str, str] = {}
     for arch in sorted({pool.arch for pool in config.pools}):

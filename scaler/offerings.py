@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from scaler.config import Pool
-from scaler.durations import passed, show
+from scaler.durations import passed
 from scaler.model import Market, Memory, Terms
 
 REFUSED_FOR = timedelta(minutes=3)
@@ -86,4 +86,4 @@ def why_refused(pool: Pool, memory: Memory, now: datetime) -> str:
         latest.append(f"{market.value} {passed(now - max(times))} ago")
         first.append(min(times))
     again = max(min(first) + REFUSED_FOR - now, timedelta(seconds=1))
-    return f"EC2 had no capacity for pool {pool.name} ({', '.join(latest)}); asked for again in {show(again)}"
+    return f"EC2 had no capacity for pool {pool.name} ({', '.join(latest)}); asked for again in {passed(again)}"

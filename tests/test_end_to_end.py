@@ -10,6 +10,7 @@ import sys
 import jsonschema
 import pytest
 
+from scaler.offerings import REFUSED_FOR
 from scaler.sandbox.github.state import JobSpec
 from tests.conftest import NOTHING, ROOT, World
 
@@ -166,13 +167,17 @@ def test_spot_falls_through_to_on_demand_when_there_is_no_capacity(world: World)
     assert instance.market == "on-demand"
 
 
-def test_without_any_capacity_the_job_waits_for_the_next_tick(world: World) -> None:
+def test_without_any_capacity_the_job_waits_and_is_launched_for_three_minutes_later(world: World) -> None:
     rule = world.box.aws.refuse_capacity()
     world.push("build")
     ran = world.tick()
     assert ran.commands() == ["launch no capacity"]
     assert "InsufficientInstanceCapacity" in ran.out
     world.box.aws.ec2.capacity.remove(rule)
+    ran = world.tick()
+    assert ran.commands() == []
+    assert "no capacity: EC2 had no capacity for pool amd64 (" in ran.said
+    world.box.clock.advance(REFUSED_FOR.total_seconds())
     assert world.tick().commands() == ["launch done"]
 
 
@@ -276,10 +281,12 @@ def test_a_lost_hint_after_an_outage_is_walked_through(world: World) -> None:
     world.push("build")
     for _ in range(2):
         assert world.tick().commands()[0] == "launch no capacity"
+        world.box.clock.advance(REFUSED_FOR.total_seconds())
     world.box.aws.ec2.capacity.remove(rule)
     del world.box.aws.ssm.parameters["/runner-scaler/main/state"]
     for _ in range(3):
         world.tick()
+        world.box.clock.advance(REFUSED_FOR.total_seconds())
     assert len(world.box.aws.alive()) == 1
 
 

@@ -101,7 +101,7 @@ def test_what_was_skipped_is_not_refused_anew() -> None:
 def test_without_capacity_people_are_told_since_when_and_until_when() -> None:
     memory = Memory(refused={**refused(names(SPOT), "2m").refused, **refused(names(ON_DEMAND)).refused})
     assert why_refused(POOL, memory, NOW) == (
-        "EC2 had no capacity for pool amd64 (spot 2m00s ago, on-demand 1m00s ago); asked for again in 1m"
+        "EC2 had no capacity for pool amd64 (spot 2m00s ago, on-demand 1m00s ago); asked for again in 1m00s"
     )
     assert terms(POOL, memory, NOW + REFUSED_FOR - span("2m")) != ()
 

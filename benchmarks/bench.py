@@ -26,7 +26,8 @@ from benchmarks import growth
 from benchmarks.clients import CLIENTS, environment
 from benchmarks.github_world import ONE_ACTIVE_IN
 from benchmarks.summary import Place, Row, Summary, pictures, scaled
-from scaler.observe import CONNECTIONS, Observer
+from scaler.observe import Observer
+from scaler.views import CONNECTIONS
 
 SIZES = (1, 10, 100, 500)
 ROUNDS = 5

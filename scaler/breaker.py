@@ -124,7 +124,9 @@ def _weighed(config: Config, snapshot: Snapshot, pool: Pool, breaker: Breaker) -
     if any(instance.pool == pool.name for instance in snapshot.instances):
         return breaker, False
     repository, _, number = breaker.job.partition("#")
-    if breaker.job and not (snapshot.deep and snapshot.sees(View.QUEUE, repository)):
+    if breaker.job and not (
+        snapshot.looked_deep(config.scope_of(repository)) and snapshot.sees(View.QUEUE, repository)
+    ):
         return breaker, False
     job = next((job for job in snapshot.jobs if job.repository == repository and str(job.id) == number), None)
     if breaker.job and (job is None or job.status is JobStatus.IN_PROGRESS):
@@ -141,7 +143,7 @@ def _tried(config: Config, snapshot: Snapshot, pool: Pool, breaker: Breaker) -> 
     if any(instance.pool == pool.name for instance in snapshot.instances):
         return breaker, False
     repository, _, number = breaker.job.partition("#")
-    if not (snapshot.deep and snapshot.sees(View.QUEUE, repository)):
+    if not (snapshot.looked_deep(config.scope_of(repository)) and snapshot.sees(View.QUEUE, repository)):
         return breaker, False
     if any(job.repository == repository and str(job.id) == number for job in snapshot.jobs):
         return breaker, False

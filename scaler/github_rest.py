@@ -20,15 +20,14 @@ from github import Auth, Github, GithubException
 from github.Requester import Requester
 
 from scaler.boundary import ServerClock
+from scaler.budget import LONGEST_WAIT, Budget
 from scaler.github_errors import refusal
 from scaler.kept import Kept, Page
-from scaler.model import Clock, Unavailable
+from scaler.model import Clock, NotAsked, Unavailable
 
 API_VERSION = "2022-11-28"
 PAGE = 100
 ATTEMPTS = 3
-LONGEST_WAIT = 10.0
-"""Seconds. A longer Retry-After is the next tick's business."""
 
 Answer = tuple[int, dict[str, Any], str]
 T = TypeVar("T")
@@ -46,6 +45,7 @@ class GitHubRest:
         self._server_clock = ServerClock(clock)
         self._local = threading.local()
         self._kept = Kept()
+        self._budget = Budget(clock, self._server_clock.now)
 
     @property
     def _requester(self) -> Requester:
@@ -73,6 +73,11 @@ class GitHubRest:
         if now is None:
             raise Unavailable("GitHub: its answers have no Date; is a proxy between?")
         return now
+
+    def room(self, every: float | None, *, patience: float) -> int | None:
+        """A tick begins: the reads that it should plan for."""
+        self._budget.begin(patience=patience)
+        return self._budget.room(every)
 
     def _rows(
         self,
@@ -162,6 +167,8 @@ class GitHubRest:
             last = attempt == ATTEMPTS
             try:
                 answer = self._once(verb, path, body, parameters, headers)
+            except NotAsked:
+                raise
             except Unavailable:
                 if last:
                     raise
@@ -181,14 +188,18 @@ class GitHubRest:
         parameters: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
+        self._budget.take(read=verb == "GET")
+        status, told, text = 0, dict[str, Any](), ""
         try:
             status, told, text = self._requester.requestJson(
                 verb, self._api_url + path, parameters or None, dict(headers or {}), body or None
             )
         except GithubException as error:
-            return error.status, dict(error.headers or {}), json.dumps(error.data)
+            status, told, text = error.status, dict(error.headers or {}), json.dumps(error.data)
         except (requests.RequestException, OSError) as error:
             raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
+        finally:
+            self._budget.hear(status, told)
         log.info("GitHub %s %s: %s", verb, path, status)
         self._server_clock.hear(told.get("date"))
         return status, told, text

@@ -40,6 +40,8 @@ LIFETIME_GRACE = timedelta(minutes=10)
 """The instance ends itself at max_lifetime; the scaler is the second line."""
 TOOK_UP = timedelta(minutes=1)
 """An instance that has been online deletes its parameter within seconds of reading it."""
+GHOST_MEMORY = timedelta(minutes=20)
+"""How long a ghost is remembered that was not seen again, where not everything is looked at in each tick."""
 PARAMETER_AGE = timedelta(minutes=30)
 """A registration secret is good for an hour; nobody may still want one this old."""
 
@@ -172,7 +174,7 @@ def _judge_idle(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept:
     others_starve = any(scope != standing.scope for scope in demand.starving.get(instance.pool, ()))
     idle_timeout = standing.limits.idle_timeout
     limit = min(STARVED_IDLE, idle_timeout) if others_starve else idle_timeout
-    if idle < limit or not snapshot.deep:
+    if idle < limit or not snapshot.looked_deep(standing.scope):
         return Reason.IDLE, f"idle for {passed(idle)} of {show(limit)}", commands
     if commands:
         return Reason.IDLE, f"idle for {passed(idle)}", commands
@@ -193,7 +195,7 @@ def _judge_leaving(snapshot: Snapshot, standing: Standing) -> _Judgement:
         tag = _tag(standing, "draining-since", _stamp(snapshot.now), reason, what)
         return reason, f"{what}; to be ended if that is still so in {show(DRAIN_WINDOW)}", [tag]
     since = snapshot.now - marked
-    if since < DRAIN_WINDOW or not snapshot.deep:
+    if since < DRAIN_WINDOW or not snapshot.looked_deep(standing.scope):
         return Reason.DRAINING, f"draining for {passed(since)}; given {show(DRAIN_WINDOW)} to end itself", []
     sentence = f"still alive {passed(since)} after it was marked: {what}"
     return reason, sentence, [terminate(standing, reason, sentence)]
@@ -215,10 +217,14 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
     alive = {snapshot.runner_prefix + instance.id for instance in snapshot.instances}
     pools = {frozenset(pool.labels): pool.name for pool in config.pools}
     working = {job.runner_name for job in snapshot.jobs if job.status is JobStatus.IN_PROGRESS}
+    if snapshot.shallow or snapshot.deferred:
+        # Its scope may not have had its turn; that of one that is gone has, long before it is forgotten.
+        known = memory.ghosts.items()
+        life.ghosts.update({name: first for name, first in known if snapshot.now - first < GHOST_MEMORY})
     for runner in snapshot.runners:
         if not is_ours(snapshot, runner.name) or runner.name in alive or runner.online:
             continue
-        if runner.name in working or not sight.may_end(runner.scope):
+        if runner.name in working or not sight.may_end(runner.scope) or not snapshot.looked_deep(runner.scope):
             continue
         first = memory.ghosts.get(runner.name, snapshot.now)
         life.ghosts[runner.name] = first
@@ -237,13 +243,15 @@ def _judge_ghost(known: timedelta, runner: Runner, pool: str, life: Lifecycle) -
 
 
 def _review_parameters(snapshot: Snapshot, stands: Sequence[Standing], life: Lifecycle, sight: Sight) -> None:
-    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK) or not snapshot.deep:
+    if not snapshot.sees(View.INSTANCES) or not snapshot.sees(View.CLOCK):
         return
     by_id = {standing.instance.id: standing for standing in stands}
     for parameter in snapshot.parameters:
         standing = by_id.get(parameter.instance_id)
         if parameter.scope and not sight.may_end(parameter.scope):
             continue
+        if not snapshot.looked_deep(parameter.scope):
+            continue  # an empty list of instances is contradicted by a list of runners
         age = snapshot.now - parameter.modified_at
         if standing is None and age >= SETTLED:
             sentence = f"{passed(age)} old, and its instance is gone"

@@ -243,8 +243,10 @@ class Snapshot:
     `jobs` holds every unfinished job of each repository whose queue was seen whole, `instances` every
     instance of the fleet that is not yet shutting down, `public` the repositories that are public.
     `served` are those that the organization's runner group serves (lower-case; None: all of them).
-    `runner_prefix` begins the names of our runners; the instance id is the rest. Not `deep`: runs that wait
-    were not looked into, so a job of theirs may run or be queued unseen (D1). `gone` are the machines that
+    `runner_prefix` begins the names of our runners; the instance id is the rest. Not `deep`, or within a scope that is
+    `shallow`: runs that wait were not looked into, so a job of theirs may run or be queued unseen (D1), and runners were
+    not all listed. The repositories that are `deferred` were not looked at in this tick, so as to stay within GitHub's
+    limits: `jobs` holds theirs of the last look, and nothing is ended there. `gone` are the machines that
     have ended though a running job names their runner, `ended` the runs of lost jobs (`Memory.lost`) that are to
     run again, `images` those of the living instances. With `asked`, the plan does that alone; `strangers` are the asked-for instances that exist but are not ours.
     """
@@ -259,6 +261,8 @@ class Snapshot:
     public: frozenset[str] = frozenset()
     served: frozenset[str] | None = None
     deep: bool = True
+    shallow: frozenset[Scope] = frozenset()
+    deferred: frozenset[str] = frozenset()
     asked: tuple[Up | Down, ...] = ()
     strangers: frozenset[str] = frozenset()
     gone: tuple[Instance, ...] = ()
@@ -267,7 +271,13 @@ class Snapshot:
 
     def sees(self, view: View, scope: Scope = "") -> bool:
         """Whether a view was seen whole (for a scope, or fleet-wide)."""
+        if view is View.QUEUE and scope in self.deferred:
+            return False
         return not any(u.view == view and u.scope in ("", scope) for u in self.unseen)
+
+    def looked_deep(self, scope: Scope | None) -> bool:
+        """Whether all of a scope (without one: everything) was looked at deeply."""
+        return self.deep and not (scope in self.shallow if scope else self.shallow)
 
 
 # --- what is remembered ------------------------------------------------------------------------
@@ -624,6 +634,14 @@ class Unavailable(ApiError):
     """The answer is missing, partial or contradictory: the state is unknown (exit 4)."""
 
 
+class NotAsked(Unavailable):
+    """GitHub was not asked, so as to stay within its limits."""
+
+
+class Deferred(NotAsked):
+    """What was not asked has its turn in a later tick, as it should be."""
+
+
 class Denied(ApiError):
     """
     Credentials or a permission are missing (exit 3). `remedy` holds the lines to paste.
@@ -699,6 +717,13 @@ class GitHub(Protocol):
 
     def now(self) -> datetime:
         """GitHub's clock now: its newest `Date` header and the time since. Asks once if there was none."""
+
+    def room(self, every: float | None, *, patience: float) -> int | None:
+        """
+        A tick begins: how many reads it should plan for, None for any number.
+
+        Another one follows after `every` seconds, unless that is None. It may wait for `patience` seconds in all.
+        """
 
     def runs(self, repository: str, status: str) -> Runs:
         """A repository's runs of one status: queued, in_progress, waiting, pending or requested."""

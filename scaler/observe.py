@@ -11,107 +11,125 @@ A deep look lists them everywhere, for the sake of ghosts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple
 
-from scaler.config import Config, RegisterAt, Registration
+from scaler.config import Config, RegisterAt
 from scaler.details import Details
-from scaler.memory import StateError, decode
+from scaler.durations import passed
 from scaler.model import (
     ApiError,
     Cloud,
-    Denied,
+    Deferred,
     Down,
     GitHub,
     Instance,
-    Job,
     Memory,
-    Parameter,
+    NotAsked,
     Queue,
     Runner,
     Scope,
     Snapshot,
-    Unseen,
     Up,
     View,
 )
 from scaler.queues import Queues
+from scaler.rota import Rota
+from scaler.views import CONNECTIONS, NO_RUNNERS, Views
 
-CONNECTIONS = 64
-"""Requests to GitHub at once, of the 100 that it allows (docs: rate limits for the REST API)."""
-SKEW = timedelta(minutes=2)
-
-T = TypeVar("T")
-NO_INSTANCES: tuple[Instance, ...] = ()
-NO_RUNNERS: tuple[Runner, ...] = ()
-NO_PARAMETERS: tuple[Parameter, ...] = ()
+PATIENCE = 65.0
+"""Seconds that a look may wait for another minute's points, if no look follows soon, or all must be seen in one."""
+OVERDUE = timedelta(minutes=10)
+"""A repository that had no turn for so long is one that cannot be seen."""
 
 
-class Observer:
+class _Look(NamedTuple):
+    """What GitHub told: the repositories of each scope, the scopes looked at deeply, runners, whom they serve, queues."""
+
+    places: Mapping[Scope, Sequence[str]]
+    deep: frozenset[Scope]
+    runners: dict[Scope, tuple[Runner, ...]]
+    served: frozenset[str] | None
+    queues: dict[str, Queue | ApiError]
+
+
+class Observer(Views):
     """Reads GitHub and AWS for one fleet."""
 
     def __init__(
         self, config: Config, github: GitHub, cloud: Cloud, runner_prefix: str, connections: int = CONNECTIONS
     ) -> None:
-        """`runner_prefix` begins the names of the fleet's runners; over one connection, all is asked in order."""
-        self._config = config
-        self._github = github
-        self._cloud = cloud
-        self._prefix = runner_prefix
-        self._unseen: list[Unseen] = []
-        # Kept over ticks: each of its threads keeps its connection to GitHub.
-        self._threads = ThreadPoolExecutor(connections)
+        """As `Views`; nothing was looked at yet."""
+        super().__init__(config, github, cloud, runner_prefix, connections)
         self._queues = Queues(github, self._threads)
+        self._rota = Rota()
+        self._looked_at: dict[str, datetime] = {}
         self._details = Details(config, github, cloud, runner_prefix)
         self._inhabited: tuple[Scope, ...] = ()
-        self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
 
-    def observe(self, *, deep: bool, known: Memory | None = None) -> tuple[Snapshot, Memory]:
+    def observe(
+        self, *, deep: bool, known: Memory | None = None, every: timedelta | None = None
+    ) -> tuple[Snapshot, Memory]:
         """
         The whole world of the fleet, and the memory (`known`, if the state parameter cannot be read).
 
-        `deep` also looks into runs that wait, for their siblings (D1), and for ghosts.
+        `deep` also looks into runs that wait, for their siblings (D1), and for ghosts. With another look to follow after
+        `every`, those that do not fit into GitHub's limits now have their turn then.
         """
         self._unseen = []
+        alone = every is None
+        patience = PATIENCE if alone or (deep and self._config.register_at is RegisterAt.ORGANIZATION) else 0.0
+        room = self._github.room(every.total_seconds() if every else None, patience=patience)
         instances = self._instances()
         parameters = self._parameters()
         memory = self._memory(known)
-        told = {each.instance_id: each.scope for each in parameters}
+        look = self._look(instances, {each.instance_id: each.scope for each in parameters}, deep=deep, room=room)
+        queues, deferred = self._deferred(look.queues, look.places, alone=alone)
+        jobs, public = self._told(queues)
+        self._check_emptiness(instances, look.runners, jobs)
+        self._check_clocks()
+        snapshot = Snapshot(
+            now=self._github.now(),
+            runner_prefix=self._prefix,
+            jobs=jobs,
+            runners=tuple(runner for each in look.runners.values() for runner in each),
+            instances=instances,
+            parameters=parameters,
+            unseen=tuple(self._unseen),
+            public=public,
+            served=look.served,
+            deep=deep or bool(look.deep),
+            shallow=frozenset(look.places) - look.deep,
+            deferred=deferred,
+            gone=() if self._is_unseen(View.INSTANCES) else self._details.gone(instances, jobs),
+            ended=self._details.ended(memory, jobs),
+            images=self._details.images(instances),
+        )
+        return snapshot, memory
+
+    def _look(self, instances: Sequence[Instance], told: Mapping[str, Scope], *, deep: bool, room: int | None) -> _Look:
+        """Runners, then queues; and both again where the queues say of a runner that there is more to know."""
         scopes = self._scopes(instances, told)
         lives_in = partial(self._untold, scopes, instances, told)
-        runners = self._runners(scopes if deep else lives_in(self._queues.working()), instances)
+        inhabited = lives_in(frozenset())
+        places = self._places(scopes)
+        turns = self._turns(places, inhabited, deep=deep, room=room)
+        whole = {scope for scope in scopes if all(repository in turns for repository in places[scope])}
+        deeply = {scope for scope in whole if all(turns[name] for name in places[scope]) and (deep or places[scope])}
+        wanted = whole & (deeply | set(lives_in(self._queues.working())))
+        runners = self._runners([scope for scope in scopes if scope in wanted], instances)
         served = self._served()
-        queues = self._look(self._repositories(scopes), deep=deep)
-        if more := [scope for scope in lives_in(self._queues.working()) if scope not in runners]:
+        queues = self._queues.look(turns)
+        late = whole & set(lives_in(self._queues.working())) - set(runners)
+        if more := [scope for scope in scopes if scope in late]:
             # A job was over: what its runner does now is for its record to tell, and again a job has the last word.
             runners |= self._runners(more, instances)
-            queues |= self._look(self._repositories(more), deep=deep)
-        jobs, public = self._told(queues)
-        self._inhabited = tuple(lives_in(frozenset())) if instances else ()
-        self._check_emptiness(instances, runners, jobs)
-        self._check_clocks()
-        return (
-            Snapshot(
-                now=self._github.now(),
-                runner_prefix=self._prefix,
-                jobs=jobs,
-                runners=tuple(runner for each in runners.values() for runner in each),
-                instances=instances,
-                parameters=parameters,
-                unseen=tuple(self._unseen),
-                public=public,
-                served=served,
-                deep=deep,
-                gone=() if self._is_unseen(View.INSTANCES) else self._details.gone(instances, jobs),
-                ended=self._details.ended(memory, jobs),
-                images=self._details.images(instances),
-            ),
-            memory,
-        )
+            queues |= self._queues.look({name: turns[name] for scope in more for name in places[scope]})
+        self._inhabited = tuple(inhabited) if instances else ()
+        return _Look(places, frozenset(deeply), runners, served, queues)
 
     def observe_for_up(self, asked: Sequence[Up]) -> tuple[Snapshot, Memory]:
         """What a launch by hand needs: the instances, the memory, and whether GitHub shows the runners."""
@@ -156,7 +174,8 @@ class Observer:
             scopes = self._scopes(ours, {})
             runners |= self._runners([scope for scope in scopes if scope not in runners], ours)
             scopes = list(runners)
-        jobs, public = self._told(self._look(self._repositories(scopes), deep=True))
+        names = [name for each in self._places(scopes).values() for name in each]
+        jobs, public = self._told(self._queues.look(dict.fromkeys(names, True)))
         snapshot = Snapshot(
             now=self._github.now(),
             runner_prefix=self._prefix,
@@ -179,55 +198,57 @@ class Observer:
         online = {runner.name for runner in runners.get(instance.scope or "", ()) if runner.online}
         return instance if self._prefix + instance.id in online else replace(instance, scope=None)
 
-    # --- the parts -----------------------------------------------------------------------------
-
-    def _ask(self, view: View, scope: Scope, question: Callable[[], T], otherwise: T) -> T:
-        try:
-            return question()
-        except ApiError as error:
-            self._not_seen(view, scope, error)
-        return otherwise
-
-    def _not_seen(self, view: View, scope: Scope, error: ApiError) -> None:
-        denied = isinstance(error, Denied)
-        self._unseen.append(Unseen(view, scope, str(error), denied, error.remedy if isinstance(error, Denied) else ""))
-
-    def _is_unseen(self, view: View) -> bool:
-        return any(unseen.view is view for unseen in self._unseen)
-
-    def _instances(self) -> tuple[Instance, ...]:
-        found = self._ask(View.INSTANCES, "", self._cloud.instances, NO_INSTANCES)
-        return tuple(self._spelled(instance) for instance in found)
-
-    def _spelled(self, instance: Instance) -> Instance:
-        """GitHub's names know no case: a scope is spelled as config.yaml spells it now."""
-        return replace(instance, scope=instance.scope and self._spelling.get(instance.scope.lower(), instance.scope))
-
-    def _parameters(self) -> tuple[Parameter, ...]:
-        found = self._ask(View.PARAMETERS, "", self._cloud.parameters, NO_PARAMETERS)
-        return tuple(replace(each, scope=self._spelling.get(each.scope.lower(), each.scope)) for each in found)
-
-    def _memory(self, known: Memory | None) -> Memory:
-        text = self._ask(View.STATE, "", self._cloud.load_state, None)
-        if any(unseen.view is View.STATE for unseen in self._unseen):
-            return known or Memory()
-        try:
-            return decode(text)
-        except StateError:
-            # A broken hint is a lost hint, and is written anew; nothing rests on it (D3).
-            return known or Memory()
-
     def _scopes(self, instances: Iterable[Instance], told: Mapping[str, Scope]) -> list[Scope]:
         """Where runners of ours may be: the config's scopes, and those of an instance, by its tag or its parameter."""
         configured = [self._config.scope_of(repository) for repository in self._config.repositories]
         inhabited = (instance.scope or told.get(instance.id) for instance in instances)
         return list(dict.fromkeys([*configured, *filter(None, inhabited)]))
 
-    def _repositories(self, scopes: Iterable[Scope]) -> list[str]:
-        wanted = set(scopes)
-        configured = [r for r in self._config.repositories if self._config.scope_of(r) in wanted]
-        left = [s for s in wanted if "/" in s and s not in configured]
-        return [*configured, *sorted(left)]
+    def _places(self, scopes: Iterable[Scope]) -> dict[Scope, list[str]]:
+        """The repositories whose queues tell of each scope: the config's, and those that an instance still bears."""
+        places: dict[Scope, list[str]] = {scope: [] for scope in scopes}
+        for repository in self._config.repositories:
+            if (scope := self._config.scope_of(repository)) in places:
+                places[scope].append(repository)
+        for scope, repositories in places.items():
+            if "/" in scope and not repositories:
+                repositories.append(scope)
+        return places
+
+    def _turns(
+        self, places: Mapping[Scope, Sequence[str]], inhabited: Iterable[Scope], *, deep: bool, room: int | None
+    ) -> dict[str, bool]:
+        """Which repositories are looked at now, and how deep."""
+        repositories = list(dict.fromkeys(name for each in places.values() for name in each))
+        active = self._queues.active()
+        if self._config.register_at is RegisterAt.REPOSITORY:
+            active |= {name for scope in inhabited for name in places[scope]}
+        return self._rota.turns(repositories, active, self._queues.waits(), deep=deep, room=room)
+
+    def _deferred(
+        self, queues: dict[str, Queue | ApiError], places: Mapping[Scope, Sequence[str]], *, alone: bool
+    ) -> tuple[dict[str, Queue | ApiError], frozenset[str]]:
+        """
+        What is known of all queues, and the repositories of which that is older than this look.
+
+        Where no other look follows soon, or none came for long, they are not seen at all.
+        """
+        now, deferred = self._github.now(), set()
+        for name in dict.fromkeys(name for each in places.values() for name in each):
+            queue = queues.get(name)
+            if queue is not None and not isinstance(queue, Deferred):
+                self._looked_at[name] = now
+                continue
+            since = self._looked_at.setdefault(name, now)
+            if alone or now - since > OVERDUE:
+                ago = "" if alone else f" for {passed(now - since)}"
+                queues[name] = NotAsked(
+                    f"GitHub: not looked at{ago}: its limits leave no room for so many repositories"
+                )
+            else:
+                queues[name] = self._queues.known(name)
+                deferred.add(name)
+        return queues, frozenset(deferred)
 
     def _untold(
         self, scopes: Sequence[Scope], instances: Iterable[Instance], told: Mapping[str, Scope], working: frozenset[str]
@@ -247,93 +268,3 @@ class Observer:
             if self._prefix + instance.id not in working
         }
         return [scope for scope in scopes if None in wanted or "" in wanted or scope in wanted]
-
-    def _runners(self, scopes: Sequence[Scope], instances: Iterable[Instance]) -> dict[Scope, tuple[Runner, ...]]:
-        def ask(scope: Scope) -> tuple[Runner, ...]:
-            return self._ask(View.RUNNERS, scope, partial(self._github.runners, scope), NO_RUNNERS)
-
-        runners = dict(zip(scopes, self._threads.map(ask, scopes), strict=True))
-        for scope in scopes:
-            registered = [i for i in instances if i.scope == scope and self._has_record(i)]
-            if registered and not runners[scope]:
-                why = f"GitHub lists no runner at all, but {registered[0].id} has registered one: not believed"
-                self._unseen.append(Unseen(View.RUNNERS, scope, why))
-            if "/" not in scope and scope not in {self._config.scope_of(r) for r in self._config.repositories}:
-                why = "registered at an organization that config.yaml does not name any more: its jobs are not seen"
-                self._unseen.append(Unseen(View.RUNNERS, scope, why))
-        return runners
-
-    def _has_record(self, instance: Instance) -> bool:
-        """
-        Whether GitHub must have a record of its runner: it was seen idle and not drained, or was made by JIT.
-
-        A JIT runner's goes when its job is done, and the machine with it; one that was marked by an earlier tick for
-        having none lives too long for that. Then an empty list, and an empty queue with it, may be an outage's.
-        """
-        if instance.draining_since is None or instance.idle_since is not None:
-            return instance.idle_since is not None and instance.draining_since is None
-        pool = self._config.pool(instance.pool)
-        return pool is not None and pool.registration is Registration.JIT
-
-    def _served(self) -> frozenset[str] | None:
-        """
-        The repositories that the runner group serves; none, if the token sees no such group.
-
-        Organization-wide runners may run jobs we do not see, unless their group serves our repositories alone.
-        """
-        organization = self._config.organization
-        if self._config.register_at is not RegisterAt.ORGANIZATION or organization is None:
-            return None
-        group = self._config.runner_group or "Default"
-        nobody: frozenset[str] | None = frozenset()
-        served = self._ask(
-            View.GROUP, organization, partial(self._github.group_repositories, organization, group), nobody
-        )
-        if not served and any(unseen.view is View.GROUP for unseen in self._unseen):
-            return served if any(unseen.denied for unseen in self._unseen if unseen.view is View.GROUP) else None
-        strangers = None if served is None else served - {r.lower() for r in self._config.repositories}
-        if strangers is None or strangers:
-            whom = "every repository" if strangers is None else ", ".join(sorted(strangers)[:3])
-            why = f'runner group "{group}" also serves {whom}: jobs there are not seen, so nothing is scaled down'
-            self._unseen.append(Unseen(View.GROUP, organization, why))
-        return served
-
-    def _look(self, repositories: Sequence[str], *, deep: bool) -> dict[str, Queue | ApiError]:
-        return self._queues.look(repositories, deep=deep)
-
-    def _told(self, queues: Mapping[str, Queue | ApiError]) -> tuple[tuple[Job, ...], frozenset[str]]:
-        """All jobs, and the repositories that are public."""
-        jobs: list[Job] = []
-        public = set()
-        for repository, queue in queues.items():
-            if isinstance(queue, ApiError):
-                self._not_seen(View.QUEUE, repository, queue)
-                continue
-            jobs += queue.jobs
-            if queue.public:
-                public.add(repository)
-            if not queue.complete:
-                why = "GitHub's run list ends at 1,000 results: there are at least these jobs"
-                self._unseen.append(Unseen(View.QUEUE, repository, why))
-        return tuple(jobs), frozenset(public)
-
-    def _check_emptiness(
-        self, instances: Sequence[Instance], runners: dict[Scope, tuple[Runner, ...]], jobs: Iterable[Job]
-    ) -> None:
-        """A runner of ours that is online contradicts a list without instances, a job that it runs one without runners."""
-        online = [r.name for each in runners.values() for r in each if r.online and r.name.startswith(self._prefix)]
-        if online and not instances and not any(unseen.view is View.INSTANCES for unseen in self._unseen):
-            why = f"EC2 lists no instance at all, but {online[0]} is online: not believed"
-            self._unseen.append(Unseen(View.INSTANCES, "", why))
-        for job in jobs:
-            scope = self._config.scope_of(job.repository)
-            named = job.runner_name or ""
-            if named.startswith(self._prefix) and scope in runners and not runners[scope]:
-                why = f'GitHub lists no runner at all, but "{job.name}" runs on {named}: not believed'
-                self._unseen.append(Unseen(View.RUNNERS, scope, why))
-
-    def _check_clocks(self) -> None:
-        aws, github = self._cloud.now(), self._github.now()
-        if aws is not None and abs(aws - github) > SKEW:
-            why = f"GitHub's clock and AWS's are {abs(aws - github)} apart: no age can be trusted"
-            self._unseen.append(Unseen(View.CLOCK, "", why))

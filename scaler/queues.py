@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from scaler.model import ApiError, GitHub, Job, Queue, Run
+from scaler.model import ApiError, GitHub, Job, JobStatus, Queue, Run
 
 ACTIVE = ("queued", "in_progress")
 HELD = ("waiting", "pending", "requested")
@@ -42,16 +42,16 @@ class Queues:
         self._threads = threads
         self._known: dict[str, Mapping[int, Known]] = {}
 
-    def look(self, repositories: Sequence[str], *, deep: bool) -> dict[str, Queue | ApiError]:
+    def look(self, turns: Mapping[str, bool]) -> dict[str, Queue | ApiError]:
         """
-        Every repository's queue, or why it could not be seen.
+        The queue of each of these repositories, deeply for those with True, or why it could not be seen.
 
         All run lists are asked for before any list of jobs: what runs is read last.
         """
         found: dict[str, Queue | ApiError] = {}
         runs: dict[str, list[Run]] = {}
         complete: dict[str, bool] = {}
-        pairs = [(repository, status) for repository in repositories for status in _statuses(deep=deep)]
+        pairs = [(repository, status) for repository, deep in turns.items() for status in _statuses(deep=deep)]
         questions = [partial(self._github.runs, repository, status) for repository, status in pairs]
         answers = zip((repository for repository, _ in pairs), self._all(questions), strict=True)
         for repository, lists in _grouped(answers).items():
@@ -61,10 +61,35 @@ class Queues:
             whole = [each for each in lists if not isinstance(each, ApiError)]
             complete[repository] = all(each.complete for each in whole)
             runs[repository] = list({run.id: run for each in whole for run in each.rows}.values())
-        known = self._jobs([run for each in runs.values() for run in each], deep=deep)
+        known = self._jobs([run for each in runs.values() for run in each], turns)
         for repository, mine in runs.items():
             found[repository] = self._queue(repository, mine, known, complete=complete[repository])
-        return {repository: found[repository] for repository in repositories}
+        return {repository: found[repository] for repository in turns}
+
+    def known(self, repository: str) -> Queue:
+        """The queue as it was seen last; an empty one, if it never was."""
+        runs = self._known.get(repository, {}).values()
+        public = next((each.run.public for each in runs if each.run.public is not None), None)
+        return Queue(tuple(job for each in runs for job in each.jobs), public)
+
+    def active(self) -> frozenset[str]:
+        """The repositories that had a run that was not over."""
+        return frozenset(repository for repository, runs in self._known.items() if runs)
+
+    def waits(self) -> dict[str, datetime]:
+        """By repository, since when its oldest queued job waits."""
+        return {
+            repository: min(born)
+            for repository, runs in self._known.items()
+            if (
+                born := [
+                    job.created_at
+                    for known in runs.values()
+                    for job in known.jobs
+                    if job.status is JobStatus.QUEUED and job.created_at
+                ]
+            )
+        }
 
     def working(self) -> frozenset[str]:
         """The names of the runners that ran a job when they were last looked for."""
@@ -88,7 +113,7 @@ class Queues:
         jobs = {job.id: job for each in known.values() for job in each.jobs}
         return Queue(tuple(jobs.values()), public, complete)
 
-    def _jobs(self, runs: Sequence[Run], *, deep: bool) -> dict[int, Known | ApiError]:
+    def _jobs(self, runs: Sequence[Run], turns: Mapping[str, bool]) -> dict[int, Known | ApiError]:
         """Every run's jobs: as they were, where its row is as it was and the look is not deep; else asked for."""
         if not runs:
             return {}
@@ -96,7 +121,7 @@ class Queues:
         found: dict[int, Known | ApiError] = {}
         for run in runs:
             kept = self._known.get(run.repository, {}).get(run.id)
-            if kept is not None and not deep and _holds(kept, run, now):
+            if kept is not None and not turns[run.repository] and _holds(kept, run, now):
                 found[run.id] = kept
         asked = [run for run in runs if run.id not in found]
         answers = self._all([partial(self._github.jobs, run) for run in asked])

@@ -56,15 +56,15 @@ class Reconciler:
         self._actor = actor
         self._memory: Memory | None = None
 
-    def plan(self, *, deep: bool = True) -> Tick:
-        """A tick without its effects."""
-        snapshot, memory = self._observer.observe(deep=deep, known=self._memory)
+    def plan(self, *, deep: bool = True, every: timedelta | None = None) -> Tick:
+        """A tick without its effects; another one follows after `every`, unless that is None."""
+        snapshot, memory = self._observer.observe(deep=deep, known=self._memory, every=every)
         return Tick(snapshot, decide(self._config, snapshot, memory))
 
-    def tick(self, *, deep: bool = True) -> Tick:
+    def tick(self, *, deep: bool = True, every: timedelta | None = None) -> Tick:
         """Observe, decide, act."""
         began = self._clock.monotonic()
-        return self._act(self.plan(deep=deep), began)
+        return self._act(self.plan(deep=deep, every=every), began)
 
     def by_hand(self, asked: Sequence[Up | Down]) -> Tick:
         """What the button asks for: launches or ends of instances, by the same decision."""
@@ -90,7 +90,7 @@ class Reconciler:
         number = 0
         while True:
             began = clock.monotonic()
-            tick = self.tick(deep=number % DEEP_EVERY == 0)
+            tick = self.tick(deep=number % DEEP_EVERY == 0, every=every)
             on_tick(tick)
             number += 1
             now = clock.monotonic()

@@ -59,6 +59,8 @@ def headline(tick: Tick) -> str:
         parts += [f"{len(launches)} launched", f"{len(ended)} ended"]
     if unseen := (*tick.snapshot.unseen, *tick.unseen):
         parts.append(f"{len(unseen)} not seen")
+    if deferred := tick.snapshot.deferred:
+        parts.append(f"{len(deferred)} repositories not looked at in this tick")
     return ", ".join(parts)
 
 

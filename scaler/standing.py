@@ -117,7 +117,7 @@ class Sight:
         hidden: dict[View, set[Scope]] = {view: set() for view in View}
         for unseen in snapshot.unseen:
             hidden[unseen.view].add(unseen.scope)
-        runners, queues = hidden[View.RUNNERS], hidden[View.QUEUE]
+        runners, queues = hidden[View.RUNNERS], hidden[View.QUEUE] | snapshot.deferred
         behind_queues = {config.scope_of(repository) for repository in config.repositories if repository in queues}
         # An instance may bear a scope that config.yaml names no more; it was looked at all the same.
         self._blind = runners | queues | behind_queues

@@ -107,6 +107,10 @@ class Ports:
         """A crash is a tick that is not gone on with."""
         return False
 
+    def room(self, every: float | None, *, patience: float) -> int | None:  # noqa: ARG002 - the port's words
+        """No limit."""
+        return None
+
     def runs(self, repository: str, status: str) -> Runs:
         """All jobs are of one run."""
         return Runs((Run(1, repository, status, "1", None),) if status == "queued" else ())

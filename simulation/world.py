@@ -164,7 +164,7 @@ class Simulation:
         reconciler = self.reconciler(shown=shown)
         for number in range(count):
             shown.begins()
-            tick = self._run(partial(reconciler.tick, deep=number % 3 == 0))
+            tick = self._run(partial(reconciler.tick, deep=number % 3 == 0, every=timedelta(seconds=every)))
             self.clock.advance(every)
             if tick is None:
                 return

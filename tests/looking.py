@@ -10,7 +10,7 @@ from scaler.queues import Queues
 
 def queue(github: GitHub, repository: str, *, deep: bool) -> Queue:
     """A look by somebody who knows nothing yet; raises why it could not be seen."""
-    found = Queues(github, ThreadPoolExecutor(1)).look([repository], deep=deep)[repository]
+    found = Queues(github, ThreadPoolExecutor(1)).look({repository: deep})[repository]
     if isinstance(found, ApiError):
         raise found
     return found

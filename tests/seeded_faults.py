@@ -235,29 +235,29 @@ OBSERVING = (
     Fault(
         "jobs are read before runners",
         "scaler/observe.py",
-        "        runners = self._runners(scopes if deep else lives_in(self._queues.working()), instances)\n"
-        "        served = self._served()\n        queues = self._look(self._repositories(scopes), deep=deep)\n",
-        "        queues = self._look(self._repositories(scopes), deep=deep)\n        served = self._served()\n"
-        "        runners = self._runners(scopes if deep else lives_in(self._queues.working()), instances)\n",
+        "        runners = self._runners([scope for scope in scopes if scope in wanted], instances)\n"
+        "        served = self._served()\n        queues = self._queues.look(turns)\n",
+        "        queues = self._queues.look(turns)\n        served = self._served()\n"
+        "        runners = self._runners([scope for scope in scopes if scope in wanted], instances)\n",
         ("tests/test_observe.py",),
     ),
     Fault(
         "one repository's failure aborts the tick (RG-25)",
-        "scaler/observe.py",
+        "scaler/views.py",
         "                self._not_seen(View.QUEUE, repository, queue)\n",
         "                raise queue\n",
         (f"{DEGRADED}::test_one_missing_repository_does_not_stop_the_others",),
     ),
     Fault(
         "an empty list of runners is believed",
-        "scaler/observe.py",
+        "scaler/views.py",
         "            if registered and not runners[scope]:",
         "            if False:",
         (f"{DEGRADED}::test_what_could_not_be_seen_whole_is_left_alone",),
     ),
     Fault(
         "clocks apart are not noticed",
-        "scaler/observe.py",
+        "scaler/views.py",
         "SKEW = timedelta(minutes=2)",
         "SKEW = timedelta(days=2)",
         ("tests/test_observe.py",),
@@ -271,7 +271,7 @@ OBSERVING = (
     ),
     Fault(
         "what could not be read is an empty answer",
-        "scaler/observe.py",
+        "scaler/views.py",
         "        denied = isinstance(error, Denied)\n",
         "        return\n",
         (LIVES,),
@@ -489,7 +489,7 @@ ENDING = (
     Fault(
         "a shallow look drains",
         "scaler/lifecycle.py",
-        "    if idle < limit or not snapshot.deep:",
+        "    if idle < limit or not snapshot.looked_deep(standing.scope):",
         "    if idle < limit:",
         (DECIDE,),
     ),

@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from github import Auth, Github, GithubException
-from github.Requester import Requester
+from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass, Requester
 
 from scaler.boundary import ServerClock
 from scaler.budget import LONGEST_WAIT, Budget
@@ -27,6 +28,7 @@ from scaler.model import Clock, NotAsked, Unavailable
 
 API_VERSION = "2022-11-28"
 PAGE = 100
+TIMEOUT = 20
 ATTEMPTS = 3
 
 Answer = tuple[int, dict[str, Any], str]
@@ -54,7 +56,7 @@ class GitHubRest:
             self._local.requester = Github(
                 auth=Auth.Token(self._token),
                 base_url=self._api_url,
-                timeout=20,
+                timeout=TIMEOUT,
                 per_page=PAGE,
                 retry=None,
                 seconds_between_requests=None,
@@ -64,6 +66,21 @@ class GitHubRest:
             ).requester
         requester: Requester = self._local.requester
         return requester
+
+    @property
+    def _connection(self) -> HTTPSRequestsConnectionClass | HTTPRequestsConnectionClass:
+        """PyGithub's, one a thread: it asks the environment for a proxy and certificates once, not with every request."""
+        if not hasattr(self._local, "connection"):
+            url = urlsplit(self._api_url)
+            kind = HTTPSRequestsConnectionClass if url.scheme == "https" else HTTPRequestsConnectionClass
+            made = kind(url.hostname or "", url.port, timeout=TIMEOUT)
+            found = made.session.merge_environment_settings(self._api_url, {}, None, None, None)
+            made.session.proxies.update(found["proxies"])
+            made.session.trust_env = False
+            made.verify = found["verify"]
+            self._local.connection = made
+        connection: HTTPSRequestsConnectionClass | HTTPRequestsConnectionClass = self._local.connection
+        return connection
 
     def now(self) -> datetime:
         """GitHub's clock; asks for the rate limit, which is free, if nothing was asked yet."""
@@ -192,7 +209,7 @@ class GitHubRest:
         status, told, text = 0, dict[str, Any](), ""
         try:
             status, told, text = self._requester.requestJson(
-                verb, self._api_url + path, parameters or None, dict(headers or {}), body or None
+                verb, self._api_url + path, parameters or None, dict(headers or {}), body or None, self._connection
             )
         except GithubException as error:
             status, told, text = error.status, dict(error.headers or {}), json.dumps(error.data)

@@ -131,6 +131,7 @@ class _Requester:
         parameters: dict[str, Any] | None,
         headers: dict[str, Any],
         input: Any,  # noqa: A002 - PyGithub's name
+        cnx: None,  # noqa: ARG002 - PyGithub's name
     ) -> tuple[int, dict[str, Any], str]:
         path = url.removeprefix(API)
         body = json.dumps(input).encode() if input is not None else b""
@@ -176,6 +177,10 @@ class DirectGitHub(GitHubApi):
     @property
     def _requester(self) -> Any:
         return self._direct
+
+    @property
+    def _connection(self) -> Any:
+        return None
 
 
 # --- AWS -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,7 +164,39 @@ def test_a_read_is_tried_three_times_and_a_mint_once() -> None:
 
 def test_nobody_is_waited_for_without_end() -> None:
     """A stalled connection is no answer; the predecessor's had no timeout at all."""
-    assert 0 < GitHubApi("made-up", "https://api.github.com", RealClock())._requester.kwargs["timeout"] <= 60
+    timeout = GitHubApi("made-up", "https://api.github.com", RealClock())._connection.timeout
+    assert timeout is not None
+    assert 0 < timeout <= 60
+
+
+@pytest.mark.parametrize(("without", "through"), [("", True), ("github.example", False)])
+def test_a_proxy_that_the_environment_names_is_used(
+    monkeypatch: pytest.MonkeyPatch, without: str, *, through: bool
+) -> None:
+    seen: list[str] = []
+
+    def answer(request: HttpRequest) -> tuple[int, Any]:
+        seen.append(request.target)
+        return 200, {}
+
+    with github(answer) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy._api_url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, without)
+        behind = GitHubApi("made-up", "http://github.example", Impatient())
+        if through:
+            behind.now()
+        else:
+            with pytest.raises(Unavailable):
+                behind.now()
+    assert seen == (["http://github.example:80/rate_limit"] if through else [])
+
+
+def test_certificates_that_the_environment_names_are_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """GHES behind a company's own authority."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    assert GitHubApi("made-up", "https://ghes.example/api/v3", RealClock())._connection.verify == str(tmp_path)
 
 
 @pytest.mark.parametrize("date", [DATE, "Mon, 23 Nov 2026 09:00:00 -0000", "Mon, 23 Nov 2026 10:00:00 +0100"])

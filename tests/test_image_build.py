@@ -28,6 +28,7 @@ import boto3
 import pytest
 
 from tests.debian_root import PACKER, RUNNER_HOME, TOOLS, Image, chrooted, lacking, or_skip, runner_mirror
+from tests.stack import policies
 from tests.test_packer import MODERN, TEMPLATE
 
 pytestmark = pytest.mark.image
@@ -183,10 +184,9 @@ def asked(recorded: Path) -> set[str]:
 
 
 def allowed() -> set[str]:
-    """What the role of a build may do at all (`tests/test_image_policy.py` has on what)."""
-    policy = json.loads((PACKER.parent / "aws/image-policy.json").read_text())
-    listed = [s["Action"] if isinstance(s["Action"], list) else [s["Action"]] for s in policy["Statement"]]
-    return set().union(*listed)
+    """What the role of a build may do at all (`tests/test_policies.py` has on what)."""
+    listed = [each["Action"] for policy in policies("runner-scaler-image") for each in policy["Statement"]]
+    return {action for actions in listed for action in ([actions] if isinstance(actions, str) else actions)}
 
 
 def clients(url: str) -> Any:

@@ -338,7 +338,8 @@ def test_each_condition_of_the_scalers_role_refuses_something() -> None:
 
 # --- who builds images, and who only looks -----------------------------------------------------
 
-ARCH = "runner-scaler:arch"
+ARCH, OF = "runner-scaler:arch", "runner-scaler:image-of"
+MADE: Context = {f"aws:ResourceTag/{OF}": OURS, f"ec2:ResourceTag/{OF}": OURS}
 BUILT: Context = {f"aws:ResourceTag/{ARCH}": "amd64", f"ec2:ResourceTag/{ARCH}": "amd64"}
 BUILDING: Context = {f"aws:RequestTag/{ARCH}": "amd64", "aws:TagKeys": [ARCH, "Name"]}
 IMAGE, SNAPSHOT = "arn:aws:ec2:us-east-1::image/ami-0a", "arn:aws:ec2:us-east-1::snapshot/snap-0a"
@@ -360,7 +361,6 @@ BUILD = {
     "make an image of it": Check("ec2:CreateImage", f"{EC2}:instance/i-0a", BUILT),
     "make an image": Check("ec2:CreateImage", IMAGE, {}),
     "make its snapshot": Check("ec2:CreateImage", SNAPSHOT, {}),
-    "encrypt it": Check("ec2:CopyImage", IMAGE, {}),
     "describe it": Check("ec2:ModifyImageAttribute", IMAGE, {"ec2:Owner": "111122223333"}),
     "tag the image": Check("ec2:CreateTags", IMAGE, BUILDING),
     "tag the snapshot": Check("ec2:CreateTags", SNAPSHOT, BUILDING),
@@ -371,8 +371,8 @@ BUILD = {
     "remove the key pair": Check("ec2:DeleteKeyPair", f"{EC2}:key-pair/packer_0a", {}),
     # the workflow after it
     "make a version": Check("ec2:CreateLaunchTemplateVersion", TEMPLATE, OWN),
-    "remove an old image": Check("ec2:DeregisterImage", IMAGE, BUILT),
-    "remove its snapshot": Check("ec2:DeleteSnapshot", SNAPSHOT, BUILT),
+    "remove an old image": Check("ec2:DeregisterImage", IMAGE, MADE),
+    "remove its snapshot": Check("ec2:DeleteSnapshot", SNAPSHOT, MADE),
 }
 BUILD_NOT = {
     "launch with a role": Check(
@@ -399,7 +399,8 @@ BUILD_NOT = {
     "copy a machine that is not its own": Check("ec2:CreateImage", f"{EC2}:instance/i-0a", OWN),
     "stop the fleet's machine": Check("ec2:StopInstances", f"{EC2}:instance/i-0a", OWN),
     "end the fleet's machine": Check("ec2:TerminateInstances", f"{EC2}:instance/i-0a", OWN),
-    "remove another's image": Check("ec2:DeregisterImage", IMAGE, {}),
+    "remove another's image": Check("ec2:DeregisterImage", IMAGE, BUILT),
+    "remove another fleet's image": Check("ec2:DeregisterImage", IMAGE, {f"aws:ResourceTag/{OF}": OTHERS}),
     "remove another's snapshot": Check("ec2:DeleteSnapshot", SNAPSHOT, {}),
     "remove another's volume": Check("ec2:DeleteVolume", f"{EC2}:volume/vol-0a", {}),
     "open another account's image": Check("ec2:ModifyImageAttribute", IMAGE, {"ec2:Owner": "444455556666"}),
@@ -412,11 +413,13 @@ BUILD_NOT = {
     "tag at launch without its mark": Check(
         "ec2:CreateTags", f"{EC2}:instance/*", {"aws:RequestTag/x": "y", "ec2:CreateAction": "RunInstances"}
     ),
+    "change what boots by default": Check("ec2:ModifyLaunchTemplate", TEMPLATE, OWN),
     "change another fleet's template": Check("ec2:CreateLaunchTemplateVersion", TEMPLATE, {}),
     "give a role to a machine": Check(
         "iam:PassRole", "arn:aws:iam::111122223333:role/admin", {"iam:PassedToService": "ec2.amazonaws.com"}
     ),
     "read a secret": Check("ssm:GetParameter", f"{PARAMETERS}/main/i-0a", {}),
+    "hand one over": MAY["put"],
 }
 
 

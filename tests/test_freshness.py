@@ -98,7 +98,7 @@ def fleet(version: str = OLD, built: str = "2026-11-10T08:00:00Z", until: dateti
         each.id: SeedImage(each.id, each.architecture, each.name, tags) for each in sim.aws.ec2.images.values()
     }
     if until is not None:
-        sim.github.settings.deprecations[version] = until
+        sim.github.settings.deprecations = (f"{version}={until:%Y-%m-%dT%H:%M:%SZ}",)
     sim.push(minutes=60)
     sim.ticks(3)
     return sim

@@ -69,11 +69,11 @@ def get_deprecation(call: Call) -> Response:
     organization), of September 2026; 404 for a version that never was.
     """
     _ = call.scope
-    version, dates = call.path["version"], call.world.settings.deprecations
+    version = call.path["version"]
+    dates = {known: date for known, _, date in (each.partition("=") for each in call.world.settings.deprecations)}
     if version not in dates and version != RUNNER_VERSION:
         raise Refused(404, "Not Found")
-    until = dates.get(version)
-    return Response(200, {"runner_version": version, "runtime_deprecates_at": stamp(until) if until else None})
+    return Response(200, {"runner_version": version, "runtime_deprecates_at": dates.get(version)})
 
 
 # --- organizations and the rest ----------------------------------------------------------------------

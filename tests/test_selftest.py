@@ -52,9 +52,12 @@ def test_it_runs_on_every_kind_of_image_that_the_readme_names() -> None:
     assert set(JOBS["start"]["strategy"]["matrix"]["image"]) < set(images)
 
 
-def test_the_gate_needs_every_job() -> None:
-    """A job that is forgotten here could fail unseen."""
-    assert set(JOBS["gate"]["needs"]) == set(PARTS)
+@pytest.mark.parametrize("name", ["selftest", "ci"])
+def test_the_gate_needs_every_job(name: str) -> None:
+    """A job that is forgotten here could fail unseen; branch protection asks for the gate alone."""
+    jobs = load_yaml(ROOT / f".github/workflows/{name}.yml")["jobs"]
+    assert set(jobs["gate"]["needs"]) == jobs.keys() - {"gate", "report"}
+    assert jobs["gate"]["if"] == "always()"
 
 
 @pytest.mark.parametrize("conclusion", ["success", "failure", "cancelled", "skipped"])

@@ -29,7 +29,7 @@ test-action: dev npm data ## The action as GitHub runs it: workflows to outputs,
 
 .PHONY: test-image
 test-image: dev data ## The image for real, as root: built by packer, booted in a Debian root (3 minutes; ARGS="-k name" for some)
-	@scripts/system-packages.sh debootstrap ip jq curl packer systemd-nspawn unshare || [[ -z "$${CI:-}" ]]
+	@scripts/system-packages.sh debootstrap ip nsenter packer ssh-keygen systemd-nspawn unshare || [[ -z "$${CI:-}" ]]
 	@root=(); [[ $$EUID -eq 0 || -z "$${CI:-}" ]] || root=(sudo -n --preserve-env=CI); \
 	"$${root[@]}" $(DEV)/python -m pytest -n auto -m image $(ARGS)
 

@@ -6,7 +6,7 @@ set -euo pipefail
 # Debian's and Ubuntu's package of a command, where it has another name.
 declare -A package_of=(
   [pip]=python3-pip [node]=nodejs ["systemd-analyze"]=systemd [unshare]=util-linux [ip]=iproute2
-  ["systemd-nspawn"]=systemd-container
+  ["systemd-nspawn"]=systemd-container ["ssh-keygen"]=openssh-client [nsenter]=util-linux
 )
 
 present() {

@@ -36,28 +36,28 @@ TOKENS: list[Any] = [
     pytest.param(
         None,
         3,
-        r'error: GitHub: /repos/acme/api/actions/runners: the token is not valid \(401, "Bad credentials"\); '
+        r'error: not seen: runners acme/api: GitHub: /repos/acme/api/actions/runners: the token is not valid \(401, "Bad credentials"\); '
         r"it is expired, revoked or not whole: make a new one$",
         id="401",
     ),
     pytest.param(
         {"permissions": {"metadata": "read", "actions": "read"}},
         3,
-        r'error: GitHub: /repos/acme/api/actions/runners: the token may not do this \(403, "Resource not accessible by '
+        r'error: not seen: runners acme/api: GitHub: /repos/acme/api/actions/runners: the token may not do this \(403, "Resource not accessible by '
         r'personal access token"\); it needs the permission administration=read$',
         id="403 for want of a permission",
     ),
     pytest.param(
         {"without_sso": ["acme"]},
         3,
-        r"error: GitHub: /repos/acme/api/actions/runners: the token is not authorised for SSO \(403, .*\); authorise it "
+        r"error: not seen: runners acme/api: GitHub: /repos/acme/api/actions/runners: the token is not authorised for SSO \(403, .*\); authorise it "
         r"within the hour: http://127\.0\.0\.1:\d+/orgs/acme/sso\?authorization_request=A1B2C3$",
         id="403 for want of single sign-on",
     ),
     pytest.param(
         {"limit": 0},
         4,
-        r'warning: GitHub: /repos/acme/api/actions/runners: rate limit reached \(403, "API rate limit exceeded"\); '
+        r'warning: not seen: runners acme/api: GitHub: /repos/acme/api/actions/runners: rate limit reached \(403, "API rate limit exceeded"\); '
         r"0 of 0 requests are left until \d\d:\d\d:\d\d UTC$",
         id="no requests left",
     ),

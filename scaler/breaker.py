@@ -175,6 +175,16 @@ def _is_left(snapshot: Snapshot, runner: Runner, pool: Pool) -> bool:
     return is_ours(snapshot, runner.name) and not runner.online and runner.labels == frozenset(pool.labels)
 
 
+def is_of_row(breaker: Breaker | None, ghost_since: datetime) -> bool:
+    """
+    Whether a ghost that was at no job, first seen then, is of a launch that never registered.
+
+    A JIT runner that came online and got no job (its run was cancelled) leaves its record as well. But with it the row
+    of unregistered launches ended: there is none, or one that began later.
+    """
+    return breaker is not None and breaker.since <= ghost_since
+
+
 def after_failure(breaker: Breaker | None, launched: datetime, now: datetime) -> Breaker:
     """The breaker after one more launch that is known to have failed."""
     if breaker is not None and breaker.opened_at is None and now - breaker.since > BREAKER_MEMORY:

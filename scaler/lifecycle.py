@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 
-from scaler.breaker import after_failure, last_registered
+from scaler.breaker import after_failure, is_of_row, last_registered
 from scaler.config import Config
 from scaler.demand import Demand
 from scaler.durations import passed, show
@@ -228,13 +228,13 @@ def _review_ghosts(config: Config, snapshot: Snapshot, memory: Memory, life: Lif
             continue
         first = memory.ghosts.get(runner.name, snapshot.now)
         life.ghosts[runner.name] = first
-        _judge_ghost(snapshot.now - first, runner, pools.get(runner.labels, ""), life)
+        pool = pools.get(runner.labels, "")
+        failed = pool if not runner.busy and is_of_row(life.breakers.get(pool), first) else ""
+        _judge_ghost(snapshot.now - first, runner, failed, life)
 
 
-def _judge_ghost(known: timedelta, runner: Runner, pool: str, life: Lifecycle) -> None:
+def _judge_ghost(known: timedelta, runner: Runner, failed: str, life: Lifecycle) -> None:
     if known >= SETTLED:
-        # Not at a job, the machine ended itself before its runner was ever online: a launch that never registered.
-        failed = "" if runner.busy else pool
         sentence = f"offline, and its instance is gone; first seen so {passed(known)} ago"
         life.commands.append(Deregister(runner.scope, runner.id, runner.name, Reason.GHOST, sentence, failed))
     else:

@@ -406,10 +406,38 @@ def test_a_proof_is_renewed_while_runners_are_seen_and_forgotten_after_a_day() -
 
 
 @pytest.mark.parametrize(
-    ("labels", "failed"), [("self-hosted linux x64", "amd64"), ("self-hosted linux x64 extra", "")]
+    ("labels", "row", "failed"),
+    [
+        pytest.param("self-hosted linux x64", "5m", "amd64", id="a launch that never registered"),
+        pytest.param("self-hosted linux x64", "4m", "", id="seen before the row of launches began"),
+        pytest.param("self-hosted linux x64", None, "", id="a runner of its pool was online since"),
+        pytest.param("self-hosted linux x64 extra", "5m", "", id="its labels are no pool's"),
+    ],
 )
-def test_a_ghost_whose_labels_are_not_its_pools_is_swept_and_not_counted(labels: str, failed: str) -> None:
-    seen = Memory(ghosts={f"{PREFIX}i-9": NOW - span("5m")})
+def test_a_ghost_is_swept_and_counts_if_nothing_of_its_pool_was_online_since(
+    labels: str, row: str | None, failed: str
+) -> None:
+    breakers = {} if row is None else {"amd64": Breaker(0, NOW - span(row), launched=1)}
+    seen = Memory(ghosts={f"{PREFIX}i-9": NOW - span("5m")}, breakers=breakers)
     (command,) = decide(CFG, world(runner("i-9", online=False, number=9, labels=labels)), seen).commands
     assert isinstance(command, Deregister)
     assert command.failed == failed
+
+
+def test_a_cancelled_run_whose_runners_came_online_for_nothing_stops_no_pool() -> None:
+    """
+    A JIT runner that got no job leaves its record, offline, when its machine ends itself.
+
+    So does one that never registered: what tells them apart is that nothing of the pool was online since its launch.
+    """
+    sim = Simulation(BIG)
+    run = sim.push(JIT, jobs=4)
+    sim.ticks(1, every=30)
+    sim.cancel(run.id)
+    *_, last = sim.ticks(30, every=30)
+    assert sum(isinstance(c, Deregister) for tick in sim.ticks(1) for c in tick.plan.commands) == 0
+    assert sim.left() == {"instances": [], "runners": [], "parameters": []}
+    assert last.plan.memory.breakers == {}
+    run = sim.push(JIT, jobs=1)
+    sim.ticks(6, every=30)
+    assert run.current[0].status == "in_progress"

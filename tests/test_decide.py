@@ -729,12 +729,13 @@ def test_three_launches_that_never_registered_open_the_breaker() -> None:
 
 def test_a_jit_runner_that_was_never_online_counts_when_its_machine_ended_itself() -> None:
     """Its record stays; a runner that did its job leaves none."""
-    plan = decide(CONFIG, world(ghost()), Memory(ghosts={PREFIX + "i-9": NOW - span("5m")}))
+    row = {"amd64": Breaker(0, NOW - span("20m"), launched=1)}
+    plan = decide(CONFIG, world(ghost()), Memory(ghosts={PREFIX + "i-9": NOW - span("5m")}, breakers=row))
     (command,) = plan.commands
     removed = remember(plan.memory, [Outcome(command, Result.DONE, Removal.REMOVED)], NOW)
-    assert removed.breakers == {"amd64": Breaker(1, NOW, None)}
+    assert removed.breakers == {"amd64": replace(row["amd64"], failures=1)}
     for elsewhere in (Outcome(command, Result.DONE, Removal.GONE), Outcome(command, Result.FAILED, "500")):
-        assert remember(plan.memory, [elsewhere], NOW).breakers == {}  # another tick counts it, or the next
+        assert remember(plan.memory, [elsewhere], NOW).breakers == row  # another tick counts it, or the next
 
 
 def test_failures_hours_apart_are_no_row() -> None:

@@ -242,7 +242,13 @@ OTHERS = [
         "an image that may not be seen", world(idle(since="1m", image="ami-1"), images=(Image("ami-1", why="denied"),))
     ),
     row("a ghost at first", world(ghost())),
-    row("a ghost", world(ghost()), memory=Memory(ghosts={PREFIX + "i-9": NOW - span("301s")})),
+    row(
+        "a ghost",
+        world(ghost()),
+        memory=Memory(
+            ghosts={PREFIX + "i-9": NOW - span("301s")}, breakers={"amd64": Breaker(0, NOW - span("20m"), launched=1)}
+        ),
+    ),
     row("a parameter without an instance", world(parameter(age="6m"))),
     row("a parameter that was used", world(booting(age="2m"), parameter(age="1m"), runner("i-1"))),
     row(

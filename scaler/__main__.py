@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from scaler.asking import asked_by_hand, input_error
 from scaler.clock import RealClock
 from scaler.clocks import Workflow
-from scaler.config import Config, ConfigError, Pool, RegisterAt, load
+from scaler.config import Config, ConfigError, load
 from scaler.exits import Exit
 from scaler.inputs import Answered, Command, InputError, Inputs, parse
-from scaler.model import ApiError, Down, Scope, Up
+from scaler.model import ApiError
 from scaler.problem import Problem
 from scaler.publish import Publisher
 from scaler.refused import refused
@@ -62,12 +63,17 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
     publisher = Publisher(env, to_stderr=inputs.json == "-")
     try:
         config = _config(inputs, publisher)
-        asked = _asked(inputs, config)
+        asked = asked_by_hand(inputs, config)
         if inputs.json not in (None, "-") and not Path(inputs.json or "").absolute().parent.is_dir():
-            raise _input_error("json", f"no folder to write {quoted(inputs.json)} into")
+            raise input_error("json", f"no folder to write {quoted(inputs.json)} into")
     except (ConfigError, InputError) as error:
         _complain(publisher, error.problems)
         return error.code
+    if inputs.command in (Command.DOCTOR, Command.LINT):
+        from scaler.preflight import Preflight  # noqa: PLC0415
+
+        _log(inputs)
+        return Preflight(config, inputs, env, publisher).run()
     clock = RealClock()
     stopped = _stop_on_signals(clock)
     _log(inputs)
@@ -100,14 +106,15 @@ def _log(inputs: Inputs) -> None:
 
 def _kick(inputs: Inputs, env: Mapping[str, str]) -> int:
     """One run of the scaler's workflow. It takes no config and no AWS."""
-    from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415 - loaded where it is needed: start-up time
+    from scaler.github_app import TO_KICK, credential_for  # noqa: PLC0415 - loaded where it is needed: start-up time
+    from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415
     from scaler.kick import kick  # noqa: PLC0415
 
-    publisher = Publisher(env)
+    publisher, clock = Publisher(env), RealClock()
     _log(inputs)
-    publisher.mask(inputs.github_token)
     assert inputs.scaler is not None  # noqa: S101 - inputs refuse a kick of nobody
-    workflows = GitHubWorkflows(inputs.github_token, inputs.github_api_url, RealClock())
+    credential = credential_for(inputs, inputs.scaler, TO_KICK, clock, publisher.mask)
+    workflows = GitHubWorkflows(credential, inputs.github_api_url, clock)
     try:
         publisher.say([kick(workflows, Workflow(inputs.scaler, inputs.workflow, inputs.ref))])
     except ApiError as error:
@@ -152,51 +159,6 @@ def _stop_on_signals(clock: RealClock) -> list[Exit]:
     signal.signal(signal.SIGTERM, stop)
     signal.set_wakeup_fd(clock.wakeup, warn_on_full_buffer=False)
     return stopped
-
-
-# --- what was asked for by hand ------------------------------------------------------------------
-
-
-def _asked(inputs: Inputs, config: Config) -> tuple[Up | Down, ...]:
-    if inputs.command is Command.UP:
-        return (Up(_pool(inputs, config).name, _scope(inputs, config), inputs.count),)
-    if inputs.command is Command.DOWN and inputs.instance_id:
-        return (Down(inputs.instance_id, inputs.force),)
-    return ()
-
-
-def _pool(inputs: Inputs, config: Config) -> Pool:
-    if inputs.pool is not None:
-        pool = config.pool(inputs.pool)
-        if pool is None:
-            raise _input_error("pool", f'config has no pool "{inputs.pool}"; it has {_names(config.pools)}')
-        return pool
-    pools = [pool for pool in config.pools if pool.arch == inputs.arch]
-    if len(pools) != 1:
-        found = f"{_names(pools)} have it; name one with --pool" if pools else f"the pools are {_names(config.pools)}"
-        raise _input_error("arch", f"{inputs.arch} does not name one pool: {found}")
-    return pools[0]
-
-
-def _scope(inputs: Inputs, config: Config) -> Scope:
-    if config.register_at is RegisterAt.ORGANIZATION and config.organization:
-        return config.organization
-    names = {repository.lower(): repository for repository in config.repositories}
-    if inputs.repository is None:
-        if len(names) == 1:
-            return config.repositories[0]
-        raise _input_error("repository", f"--repo is needed: runners register at one of {', '.join(names.values())}")
-    if inputs.repository.lower() not in names:
-        raise _input_error("repository", f'config has no repository "{inputs.repository}"; add it to repositories')
-    return names[inputs.repository.lower()]
-
-
-def _names(pools: Sequence[Pool]) -> str:
-    return ", ".join(pool.name for pool in pools)
-
-
-def _input_error(path: str, message: str) -> InputError:
-    return InputError((Problem("", None, path, message),))
 
 
 def _end(code: int) -> NoReturn:

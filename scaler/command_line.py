@@ -30,6 +30,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "down": "deregister one runner and end its instance",
     "kick": "have the scaler's workflow run now, from any repository",
     "status": "show pools, runners, instances and jobs, and when each clock last ticked",
+    "doctor": "check config, permissions, roles, templates, images and clocks; change nothing",
+    "lint": "check that the pools serve what the repositories' workflows ask for",
     "schema": "print the JSON Schema of config.yaml",
     "demo": "run the main job on an embedded GitHub and AWS: no account needed",
 }
@@ -46,12 +48,15 @@ FLAGS: Final = (
     Flag("wait", ("--wait",), "", "wait until the runners are online", ("up",)),
     Flag("instance-id", ("-i", "-r", "--instance-id"), "ID", "the instance to end", ("down",)),
     Flag("force", ("--force",), "", "end it even while it runs a job", ("down",)),
-    Flag("scaler", ("--scaler",), "OWNER/NAME", "the repository of the scaler's workflow", ("kick", "status")),
-    Flag("workflow", ("--workflow",), "FILE", "its file [autoscale.yml]", ("kick", "status")),
+    Flag(
+        "scaler", ("--scaler",), "OWNER/NAME", "the repository of the scaler's workflow", ("kick", "status", "doctor")
+    ),
+    Flag("workflow", ("--workflow",), "FILE", "its file [autoscale.yml]", ("kick", "status", "doctor")),
     Flag("ref", ("--ref",), "BRANCH", "its branch [the default one]", ("kick",)),
-    Flag("config", ("--config",), "PATH", "the config file [config.yaml]", _WORKING),
+    Flag("offline", ("--offline",), "", "check the config alone, without a token", ("lint",)),
+    Flag("config", ("--config",), "PATH", "the config file [config.yaml]", (*_WORKING, "doctor", "lint")),
     Flag("json", ("--json",), "[FILE]", "write the result as JSON to a file, or to standard output", _WORKING),
-    Flag("verbose", ("-v", "--verbose"), "", "say more in the log", (*_WORKING, "kick")),
+    Flag("verbose", ("-v", "--verbose"), "", "say more in the log", (*_WORKING, "kick", "doctor", "lint")),
 )
 _BY_SPELLING: Final = {spelling: flag for flag in FLAGS for spelling in flag.spellings}
 
@@ -192,8 +197,8 @@ def help_text(command: str) -> str:
             lines.append(f"  {', '.join(flag.spellings)} {flag.metavar}".ljust(34) + f" {flag.help}{where}")
     lines += [
         *("  -h, --help".ljust(34) + " this, or the help of a command", "  --version".ljust(34) + " the version", ""),
-        "Environment: GH_TOKEN or GITHUB_TOKEN (required), GITHUB_API_URL, GH_OWNER and GH_REPOSITORY (for up),",
-        "and what the AWS SDK reads. Times are written 90s, 10m, 6h, 1d.",
+        "Environment: GH_TOKEN or GITHUB_TOKEN, or GH_APP_ID and GH_APP_PRIVATE_KEY; GITHUB_API_URL; GH_OWNER and",
+        "GH_REPOSITORY (for up); and what the AWS SDK reads. Times are written 90s, 10m, 6h, 1d.",
         "Exit codes: 0 served or being served · 1 failure · 2 config, input or refusal · 3 credentials or permission ·",
         "4 something could not be observed · 5 a cap or breaker was hit · 130, 143 stopped.",
     ]

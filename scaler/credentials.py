@@ -91,6 +91,16 @@ def account_of(role: str | None, session: boto3.Session, region: str) -> str:
     return found
 
 
+def claims_of(env: Mapping[str, str], mask: Callable[[str], None]) -> Mapping[str, Any]:
+    """What this job's token says of it; empty where the job can have none."""
+    token = JobToken.of(env)
+    if token is None:
+        return {}
+    text = token()
+    mask(text)
+    return _claims(text)
+
+
 class _Exchange:
     """Called by botocore whenever the credentials are about to expire."""
 

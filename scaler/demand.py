@@ -72,13 +72,13 @@ def bars(config: Config, snapshot: Snapshot) -> Callable[[str], tuple[Reason, st
     return why_barred
 
 
-def _nearest(config: Config, job: Job) -> str:
-    labels = _some(sorted(job.labels)) or "no labels"
-    nearest = max(config.pools, key=lambda pool: len(job.labels & frozenset(pool.labels)))
-    missing = _some([f'"{label}"' for label in sorted(job.labels - frozenset(nearest.labels))])
+def _nearest(config: Config, labels: frozenset[str]) -> str:
+    told = _some(sorted(labels)) or "no labels"
+    nearest = max(config.pools, key=lambda pool: len(labels & frozenset(pool.labels)))
+    missing = _some([f'"{label}"' for label in sorted(labels - frozenset(nearest.labels))])
     if not missing:
-        return f"no pool fits a job with {labels}"
-    return f"no pool carries all of [{labels}]; nearest: pool {nearest.name}, which lacks {missing}"
+        return f"no pool fits a job with {told}"
+    return f"no pool carries all of [{told}]; nearest: pool {nearest.name}, which lacks {missing}"
 
 
 def _some(labels: Sequence[str]) -> str:
@@ -145,7 +145,7 @@ def _servable(config: Config, snapshot: Snapshot, demand: Demand) -> list[tuple[
             sentence = f"GitHub holds it ({job.status.value}): not ready for a runner yet"
             demand.verdicts.append(job_verdict(job, "", Reason.NOT_READY, sentence))
         elif not pools:
-            demand.verdicts.append(job_verdict(job, "", *_why_no_pool(config, job)))
+            demand.verdicts.append(job_verdict(job, "", *why_no_pool(config, job.labels)))
         elif (why := why_barred(job.repository) or _why_unserved(config, snapshot, job)) is not None:
             demand.verdicts.append(job_verdict(job, "", *why))
         else:
@@ -153,11 +153,11 @@ def _servable(config: Config, snapshot: Snapshot, demand: Demand) -> list[tuple[
     return servable
 
 
-def _why_no_pool(config: Config, job: Job) -> tuple[Reason, str]:
-    """Why no pool will ever serve a job."""
-    if "self-hosted" not in job.labels and any(label.startswith(HOSTED) for label in job.labels):
+def why_no_pool(config: Config, labels: frozenset[str]) -> tuple[Reason, str]:
+    """Why no pool will ever serve a job with these labels."""
+    if "self-hosted" not in labels and any(label.startswith(HOSTED) for label in labels):
         return Reason.HOSTED, "runs on GitHub's own runners; nothing to do here"
-    return Reason.NO_POOL, _nearest(config, job)
+    return Reason.NO_POOL, _nearest(config, labels)
 
 
 def _why_unserved(config: Config, snapshot: Snapshot, job: Job) -> tuple[Reason, str] | None:

@@ -7,6 +7,8 @@ from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from github.Auth import Auth
+
 from scaler.boundary import readable
 from scaler.github_rest import GitHubRest, integer, mapping, message_of
 from scaler.model import (
@@ -35,9 +37,9 @@ DECLINES = ("this workflow", "the workflow run", "unable to retry")
 class GitHubApi(GitHubRest):
     """The port `model.GitHub` over REST."""
 
-    def __init__(self, token: str, api_url: str, clock: Clock) -> None:
+    def __init__(self, credential: str | Auth, api_url: str, clock: Clock) -> None:
         """As `GitHubRest`."""
-        super().__init__(token, api_url, clock)
+        super().__init__(credential, api_url, clock)
         self._groups: dict[tuple[str, str], int] = {}
 
     @readable("GitHub")

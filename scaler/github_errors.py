@@ -9,14 +9,19 @@ from datetime import UTC, datetime
 from scaler.model import ApiError, Denied, Unavailable
 
 GITHUB_TOKEN_REMEDY = """\
-The workflow's own GITHUB_TOKEN cannot manage runners. Use a fine-grained personal access token (or a token
-that actions/create-github-app-token mints in the workflow) with these repository permissions:
+The workflow's own GITHUB_TOKEN cannot manage runners. Use a fine-grained personal access token, or a GitHub App,
+with these repository permissions, for each of config.yaml's repositories:
     Administration: Read and write      (registers and removes runners)
     Actions: Read                       (lists queued jobs; Read and write for rerun_lost)
-(with register_at: organization: the organization permission Self-hosted runners: Read and write),
-store it as a secret, and pass it:
+(with register_at: organization: the organization permission Self-hosted runners: Read and write in place of
+Administration). Changed permissions of an App have to be accepted where it is installed. Store the token, or the App's
+private key, as a secret, and pass it:
     with:
-      github-token: ${{ secrets.RUNNER_SCALER_TOKEN }}"""
+      github-token: ${{ secrets.RUNNER_SCALER_TOKEN }}
+or:
+    with:
+      github-app-id: ${{ vars.RUNNER_SCALER_APP_ID }}
+      github-app-private-key: ${{ secrets.RUNNER_SCALER_APP_PRIVATE_KEY }}"""
 
 SSO_REMEDY = "Authorise the token for the organization's SSO: Settings, Developer settings, the token, Configure SSO."
 

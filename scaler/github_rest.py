@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 class GitHubRest:
     """How GitHub is asked; what it is asked for is for its subclasses. Safe to be used by several threads."""
 
-    def __init__(self, token: str, api_url: str, clock: Clock) -> None:
-        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`)."""
-        self._token = token
+    def __init__(self, credential: str | Auth.Auth, api_url: str, clock: Clock) -> None:
+        """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`) with a token, or what comes by some."""
+        self._credential = credential
         self._api_url = api_url.rstrip("/")
         self._clock = clock
         self._server_clock = ServerClock(clock)
@@ -54,7 +54,7 @@ class GitHubRest:
         """PyGithub's, one a thread: it keeps the request of the moment on its one connection object."""
         if not hasattr(self._local, "requester"):
             self._local.requester = Github(
-                auth=Auth.Token(self._token),
+                auth=Auth.Token(self._credential) if isinstance(self._credential, str) else self._credential,
                 base_url=self._api_url,
                 timeout=TIMEOUT,
                 per_page=PAGE,

@@ -18,7 +18,7 @@ class Input:
 
 
 PREFIX: Final = "RUNNER_SCALER_"
-MODES: Final = ("auto", "plan", "up", "down", "kick", "status")
+MODES: Final = ("auto", "plan", "up", "down", "kick", "status", "doctor", "lint")
 """What the action can do. `schema` and `demo` are for a shell."""
 WITH_CONFIG: Final = tuple(mode for mode in MODES if mode != "kick")
 
@@ -56,9 +56,12 @@ INPUTS: Final = (
         ("auto",),
     ),
     _input(
-        "scaler", "The repository (owner/name) of the scaler's workflow: which one to kick.", "", ("kick", "status")
+        "scaler",
+        "The repository (owner/name) of the scaler's workflow: which one to kick.",
+        "",
+        ("kick", "status", "doctor"),
     ),
-    _input("workflow", "The file of the scaler's workflow.", "autoscale.yml", ("kick", "status")),
+    _input("workflow", "The file of the scaler's workflow.", "autoscale.yml", ("kick", "status", "doctor")),
     _input("ref", "The branch of the scaler's workflow. Empty: the default branch.", "", ("kick",)),
     _input("dry-run", "true turns auto into plan: it says what it would do, and does nothing.", "false", ("auto",)),
     _input(
@@ -66,12 +69,14 @@ INPUTS: Final = (
         "A token that may manage the runners: of a GitHub App, or a fine-grained one, with administration: write on"
         " the repositories (or self-hosted runners: write on the organization) and actions: read.",
     ),
+    _input("github-app-id", "Instead of a token: the id, or the client id, of a GitHub App with these permissions."),
+    _input("github-app-private-key", "The App's private key (PEM). Its tokens are minted and renewed as needed."),
     _input(
         "workflow-token",
-        "The token of the workflow itself, for hand-over and keep-alive (actions: write) and for the clocks in status"
-        " (actions: read).",
+        "The token of the workflow itself, for hand-over and keep-alive (actions: write) and for the clocks in status and"
+        " doctor (actions: read).",
         "${{ github.token }}",
-        ("auto", "status"),
+        ("auto", "status", "doctor"),
     ),
     _input("github-api-url", "The URL of GitHub's API.", "${{ github.api_url }}"),
     _input("role-to-assume", "The AWS role to assume through OIDC, instead of the config's.", modes=WITH_CONFIG),

@@ -86,6 +86,21 @@ def token(text: str) -> str:
     return text
 
 
+def app_id(text: str) -> str:
+    """A GitHub App's id, a number, or its client id (docs.github.com: authenticating as a GitHub App)."""
+    if not re.fullmatch(r"[1-9][0-9]{0,11}|Iv[A-Za-z0-9.]{8,40}", text):
+        raise ValueError(f"{quoted(text)} is no App's id; write its number, or its client id (Iv23...)")
+    return text
+
+
+def private_key(text: str) -> str:
+    r"""A private key in PEM. Where its line breaks became `\n`, as in an env file, they are put back."""
+    whole = text.replace("\\n", "\n").replace("\r", "").strip()
+    if not re.fullmatch(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+\n-----END \1PRIVATE KEY-----", whole):
+        raise ValueError("not a private key in PEM (not shown); give the file that GitHub let you download, whole")
+    return whole + "\n"
+
+
 def workflow_file(text: str) -> str:
     """A workflow's file below `.github/workflows`, by its name or by its path in the repository."""
     name = text.removeprefix(".github/workflows/")

@@ -14,12 +14,14 @@ from scaler.command_line import Answered, Given, Unusable, read_line
 from scaler.input_table import INPUTS, MODES, PREFIX, Input
 from scaler.input_values import (
     api_url,
+    app_id,
     boolean,
     branch,
     count,
     duration,
     fitting,
     instance_id,
+    private_key,
     proxy,
     token,
     workflow_file,
@@ -47,8 +49,18 @@ class Command(StrEnum):
     DOWN = "down"
     KICK = "kick"
     STATUS = "status"
+    DOCTOR = "doctor"
+    LINT = "lint"
     SCHEMA = "schema"
     DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class AppKey:
+    """A GitHub App: its id or client id, and a private key of it in PEM."""
+
+    id: str
+    private_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +91,11 @@ class Inputs:
     scaler: str | None = None
     workflow: str = "autoscale.yml"
     ref: str | None = None
+    offline: bool = False
     json: str | None = None
     verbose: bool = False
     github_token: str = field(default="", repr=False)
+    github_app: AppKey | None = None
     workflow_token: str = field(default="", repr=False)
     github_api_url: str = GITHUB
     role: str | None = None
@@ -162,9 +176,11 @@ class _Request:
             scaler=self._read("scaler", fitting(REPOSITORY_NAME)),
             workflow=self._read("workflow", workflow_file) or "autoscale.yml",
             ref=self._read("ref", branch),
+            offline=self._flag("offline"),
             json=self._given.values.get("json") or None,
             verbose=self._flag("verbose"),
             github_token=self._token(),
+            github_app=self._app(),
             workflow_token=self._given.values.get("workflow-token") or "",
             github_api_url=self._api_url(),
             role=self._read("role-to-assume", fitting(AWS_ROLE)),
@@ -249,9 +265,14 @@ class _Request:
         return self._checked("GH_REPOSITORY", name if "/" in name else f"{owner}/{name}", fitting(REPOSITORY_NAME))
 
     def _token(self) -> str:
-        if self._command in (Command.SCHEMA, Command.DEMO):
+        if self._command in (Command.SCHEMA, Command.DEMO) or self._flag("offline"):
             return ""
         found = {"github-token": self._given.values.get("github-token")} if self._in_action else {}
+        if self._app_given("github-app-id") or self._app_given("github-app-private-key"):
+            if found.get("github-token"):
+                self._error("github-token", "a token and an App are given; give one of them")
+            else:
+                return ""  # what the environment has beside an App is others'
         found |= {variable: self._env.get(variable) for variable in ("GH_TOKEN", "GITHUB_TOKEN")}
         called, text = next(((name, text) for name, text in found.items() if text), (next(iter(found)), ""))
         try:
@@ -261,6 +282,27 @@ class _Request:
         except ValueError as error:
             self._bad_credentials.append(Problem("", None, called, str(error)))
             return ""
+
+    def _app_given(self, name: str) -> str:
+        variable = name.upper().replace("-", "_").replace("GITHUB", "GH")
+        return (self._given.values.get(name) if self._in_action else self._env.get(variable)) or ""
+
+    def _app(self) -> AppKey | None:
+        """The App's id and key: inputs of the action, GH_APP_ID and GH_APP_PRIVATE_KEY in a shell."""
+        if self._command in (Command.SCHEMA, Command.DEMO):
+            return None
+        read: dict[str, str] = {}
+        given = {name: self._app_given(name) for name in ("github-app-id", "github-app-private-key")}
+        for (name, text), reader in zip(given.items(), (app_id, private_key), strict=True):
+            called = name if self._in_action else name.upper().replace("-", "_").replace("GITHUB", "GH")
+            try:
+                if any(given.values()):
+                    read[name] = reader(text) if text else ""
+                    if not text:
+                        raise ValueError("empty; an App takes its id and a private key of it")
+            except ValueError as error:
+                self._bad_credentials.append(Problem("", None, called, str(error)))
+        return AppKey(*read.values()) if len(read) == 2 and all(read.values()) else None
 
     def _api_url(self) -> str:
         if self._command in (Command.SCHEMA, Command.DEMO):

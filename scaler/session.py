@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from scaler import report
 from scaler.act import Actor
+from scaler.asking import own_or_named
 from scaler.clock import RealClock
-from scaler.clocks import EVENTS, NotStartable, Workflow, own_workflow, shown
+from scaler.clocks import EVENTS, NotStartable, shown
 from scaler.config import Config
 from scaler.exits import Exit, exit_code
 from scaler.inputs import Command, Inputs
@@ -52,20 +53,22 @@ class Session:
             session = session_for(config.role, config.region, env, token, mask=publisher.mask)
             return AwsApi(config, session, clock), account_of(config.role, session, config.region)
 
-        publisher.mask(inputs.github_token)
         publisher.mask(inputs.workflow_token)
         with ThreadPoolExecutor(1) as thread:
             signing_in = thread.submit(sign_in)
             from scaler.github_api import GitHubApi  # noqa: PLC0415
+            from scaler.github_app import credential_for, permissions_for  # noqa: PLC0415
             from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415
 
             cloud, account = signing_in.result()
         prefix = runner_prefix(config.fleet, account, config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
-        self._github = GitHubApi(inputs.github_token, inputs.github_api_url, clock)
+        scope = config.scope_of(config.repositories[0])
+        credential = credential_for(inputs, scope, permissions_for(config), clock, publisher.mask)
+        self._github = GitHubApi(credential, inputs.github_api_url, clock)
         self._env = env
-        self._itself = Workflow(inputs.scaler, inputs.workflow) if inputs.scaler else own_workflow(env)
-        self._workflows = GitHubWorkflows(inputs.workflow_token or inputs.github_token, inputs.github_api_url, clock)
+        self._itself = own_or_named(inputs, env)
+        self._workflows = GitHubWorkflows(inputs.workflow_token or credential, inputs.github_api_url, clock)
         actor = Actor(config, self._github, cloud, mask=publisher.mask, clock=clock)
         self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
         self._last: Tick | None = None

@@ -61,6 +61,9 @@ OPERATIONS: dict[str, str] = {
     _GROUPS + "/{runner_group_id}": "get",
     _GROUPS + "/{runner_group_id}/repositories": "get",
     "/app/installations/{installation_id}/access_tokens": "post",
+    "/orgs/{org}/installation": "get",
+    _REPOSITORY + "/installation": "get",
+    _REPOSITORY + "/contents/{path}": "get",
     "/rate_limit": "get",
 }
 """Path templates and methods that are kept. Whoever uses one more adds it here; the cache then renews itself."""

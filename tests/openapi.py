@@ -258,7 +258,8 @@ def _by_name(path: str) -> str:
 def _segment(match: re.Match[str]) -> str:
     # All numeric ids of these paths end in _id or are attempt numbers; workflow_id may be a file's name.
     numeric = match[1].endswith(("_id", "_number")) and match[1] != "workflow_id"
-    return f"(?P<{match[1]}>{'-?[0-9]+' if numeric else '[^/]+'})"
+    # A file's path has slashes of its own.
+    return f"(?P<{match[1]}>{'-?[0-9]+' if numeric else '.+' if match[1] == 'path' else '[^/]+'})"
 
 
 def _request_body(operation: Operation, exchange: Exchange) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from scaler.inputs import INPUTS
+from scaler.sandbox.github.apps import App
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec, Run
 from scaler.sandbox.github.state import Workflow as GitHubWorkflow
@@ -18,6 +19,7 @@ from tests.conftest import NOTHING, ROLE, ROOT, World
 from tests.expressions import expressions
 from tests.hosted_runner import SUMMARY_LIMIT, JobRan, load_yaml
 from tests.hosted_site import Hosted, hosted, runner_temp
+from tests.test_github_app import INSTALLATION, KEY, PEM
 
 __all__ = ["expressions", "hosted", "runner_temp"]
 
@@ -172,6 +174,17 @@ def dispatched(world: World) -> list[Run]:
     return [run for run in world.box.github.state.runs.values() if run.event == "workflow_dispatch"]
 
 
+@shows("github-app-id", "github-app-private-key")
+def test_an_app_stands_in_place_of_a_token_and_its_key_is_starred(world: World, hosted: Hosted) -> None:
+    world.box.github.apps.append(App(4711, "Iv23liAppOfTests", KEY.public_key(), installations=[INSTALLATION]))
+    world.push("build")
+    hosted.site = replace(hosted.site, secrets={})
+    ran = hosted.use(github_app_id=4711, github_app_private_key=PEM)
+    assert code(ran) == 0, ran.log
+    assert len(alive(world)) == 1
+    assert not [line for line in PEM.splitlines()[1:-1] if line in ran.log]
+
+
 @shows("scaler", "workflow", "ref")
 def test_a_kick_starts_the_workflow_that_is_named(world: World, hosted: Hosted, autoscale: GitHubWorkflow) -> None:
     ran = hosted.use(mode="kick", scaler="acme/runner-scaler", workflow="autoscale.yml", ref="next")
@@ -219,6 +232,8 @@ BAD = {
     "ref": ("a b", "such as main"),
     "dry-run": ("no", "true or false"),
     "github-token": ("***", "asterisks"),
+    "github-app-id": ("scaler", "client id"),
+    "github-app-private-key": ("secret", "PEM"),
     "github-api-url": ("http://github.acme.dev", "https"),
     "role-to-assume": ("runner-scaler", "arn"),
     "aws-region": ("Frankfurt", "region"),
@@ -242,7 +257,7 @@ def test_an_unknown_mode_is_told_with_those_that_there_are(world: World, hosted:
     world.push("build")
     ran = hosted.use(mode=mode)
     assert (ran.conclusion, code(ran)) == ("failure", 2)
-    assert "auto, plan, up, down, kick, status" in ran.told()[0]
+    assert "auto, plan, up, down, kick, status, doctor, lint" in ran.told()[0]
     assert world.left() == NOTHING
 
 

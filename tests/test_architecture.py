@@ -20,9 +20,9 @@ from scaler import clocks, model
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ADAPTERS = {"github_api", "github_rest", "github_workflows", "github_errors", "aws_api", "aws_errors", "credentials"}
-ADAPTERS |= {"aws_codes", "aws_fleet", "job_token"}
-BUILDERS = {"session": ADAPTERS, "__main__": {"job_token", "github_workflows"}}
+ADAPTERS = {"github_api", "github_rest", "github_workflows", "github_app", "github_look", "github_errors"}
+ADAPTERS |= {"aws_api", "aws_look", "aws_errors", "aws_codes", "aws_fleet", "credentials", "job_token"}
+BUILDERS = {"session": ADAPTERS, "preflight": ADAPTERS, "__main__": {"job_token", "github_workflows", "github_app"}}
 """Who builds clients: `__main__` for the job's token, before all else is loaded, and for a kick, which takes no session."""
 ACTING = {"act", "launching", "hand_over", "kick"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}

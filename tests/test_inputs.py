@@ -190,10 +190,14 @@ def test_the_help_names_every_command_and_flag_and_of_a_command_its_own() -> Non
         pytest.param("atuo", ['unknown command "atuo"; did you mean "auto"?'], id="a command misspelt"),
         pytest.param(
             "destroy",
-            ['unknown command "destroy"; give one of auto, plan, up, down, kick, status, schema, demo'],
+            ['unknown command "destroy"; give one of auto, plan, up, down, kick, status, doctor, lint, schema, demo'],
             id="no such command",
         ),
-        pytest.param("", ["no command; give one of auto, plan, up, down, kick, status, schema, demo"], id="no command"),
+        pytest.param(
+            "",
+            ["no command; give one of auto, plan, up, down, kick, status, doctor, lint, schema, demo"],
+            id="no command",
+        ),
         pytest.param("auto --evry 5s", ['--evry: unknown flag; did you mean "--every"?'], id="a flag misspelt"),
         pytest.param("auto -x", ["-x: unknown flag"], id="a short flag that is none"),
         pytest.param("auto --every", ["--every: needs a value: --every TIME"], id="a flag without its value"),

@@ -116,6 +116,7 @@ class IamWorld:
         self.roles: dict[str, Role] = {}
         self.denials: list[Denial] = []
         self.issuers: dict[str, Issuer] = {}
+        self.began = now().replace(microsecond=0)
         self._now = now
         self._keys: dict[str, Credentials] = {}
         self._of_instance: dict[str, Credentials] = {}
@@ -324,7 +325,7 @@ def _stale(now: datetime, signed: datetime) -> str:
 
 
 def _refusal(service: str, kind: str, detail: str = "") -> AwsError:
-    code, message = _REFUSALS[service][kind]
+    code, message = _REFUSALS["sts" if service == "iam" else service][kind]
     return AwsError(code, detail or message)
 
 
@@ -336,7 +337,7 @@ def refused(principal: Principal, action: str, resource: str) -> AwsError:
     match service:
         case "ssm":
             return AwsError("AccessDeniedException", text)
-        case "sts":
+        case "iam" | "sts":
             return AwsError("AccessDenied", text)
     text = f"You are not authorized to perform this operation. {text}. Encoded authorization failure message: AQ"
     return AwsError("UnauthorizedOperation", text)

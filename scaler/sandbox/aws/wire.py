@@ -23,7 +23,7 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 from scaler.sandbox.aws.error import AwsError
 
 Params = dict[str, Any]
-SERVICES = ("ec2", "ssm", "sts")
+SERVICES = ("ec2", "iam", "ssm", "sts")
 
 
 @cache

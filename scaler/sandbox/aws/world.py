@@ -17,6 +17,7 @@ from scaler.sandbox.aws.ec2_templates import Templates
 from scaler.sandbox.aws.ec2_views import InstanceCalls
 from scaler.sandbox.aws.ec2_world import Ec2World, Instance, Machines, NoMachines
 from scaler.sandbox.aws.faults import Fault, Throttle, faults_from
+from scaler.sandbox.aws.iam_calls import IamCalls
 from scaler.sandbox.aws.iam_checks import Checks
 from scaler.sandbox.aws.iam_world import Credentials, IamWorld, Principal, refused
 from scaler.sandbox.aws.oidc import Issuer, real_now
@@ -66,6 +67,7 @@ class AwsWorld:
                 **InstanceCalls(self.ec2).operations(),
             },
             "ssm": self.ssm.operations(),
+            "iam": IamCalls(self.iam).operations(),
             "sts": {"AssumeRoleWithWebIdentity": self._assume, "GetCallerIdentity": self._identity},
         }
         self.ambient = self.iam.user("ambient")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from scaler.sandbox.github import contents_api as contents
 from scaler.sandbox.github import runners_api as runners
 from scaler.sandbox.github import runs_api as runs
 from scaler.sandbox.github.call import Call
@@ -53,6 +54,7 @@ _ENDPOINTS: dict[str, list[tuple[str, str, Handler]]] = {
         ("PUT", _ACTIONS + "/workflows/{workflow_id}/enable", runs.enable_workflow),
         ("POST", _ACTIONS + "/workflows/{workflow_id}/dispatches", runs.dispatch_workflow),
     ],
+    "contents": [("GET", _REPOSITORY + "/contents/{path}", contents.get_contents)],
     "organization_self_hosted_runners": [
         ("GET", _GROUPS, runners.list_groups),
         ("GET", _GROUPS + "/{runner_group_id}", runners.get_group),
@@ -81,7 +83,10 @@ def _routes() -> Iterator[Route]:
     }
     for permission, endpoints in [*_ENDPOINTS.items(), *at_scopes.items()]:
         for method, path, handler in endpoints:
-            pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+            # A file's path has slashes of its own.
+            pattern = re.compile(
+                re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'path' else '[^/]+'})", path)
+            )
             yield Route(method, pattern, handler, permission, "read" if method == "GET" else "write")
 
 

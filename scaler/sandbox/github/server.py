@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from scaler.sandbox.github import apps_api as apps
 from scaler.sandbox.github import protocol, rest
 from scaler.sandbox.github.accounts import account_id
 from scaler.sandbox.github.call import Call
@@ -147,6 +148,8 @@ class GitHubServer:
     def _rest(self, request: Request, faults: list[Fault]) -> Response:
         with self.world.clock.lock:
             try:
+                if apps.has_jwt(request):
+                    return apps.answer(self.world, request)
                 token = self._token(request)
             except Refused as refusal:
                 return error(refusal.status, refusal.message)
@@ -171,6 +174,8 @@ class GitHubServer:
         version = request.headers.get("x-github-api-version", API_VERSIONS[0])
         if version not in API_VERSIONS:
             raise Refused(400, f'"{version}" is not a valid API version')
+        if apps.is_for_apps(request.path):
+            raise Refused(401, "A JSON web token could not be decoded")
         views = Views(request.base, request.base.removesuffix("/api/v3"), self.world.clock.now(), self.world.settings)
         route, path = rest.find(request.method, request.path)
         return rest.answer(Call(self.world, request, views, token, path, faults), route)
@@ -188,12 +193,16 @@ class GitHubServer:
     @staticmethod
     def _rate_headers(token: ApiToken) -> dict[str, str]:
         assert token.reset_at is not None  # noqa: S101  # the window was opened on the way in
+        ends = token.expires_at if token.kind == "pat" else None
         return {
             "X-RateLimit-Limit": str(token.limit),
             "X-RateLimit-Remaining": str(max(token.limit - token.used, 0)),
             "X-RateLimit-Reset": str(int(token.reset_at.timestamp())),
             "X-RateLimit-Used": str(token.used),
             "X-RateLimit-Resource": "core",
+            **({"X-OAuth-Scopes": ", ".join(token.scopes)} if token.scopes is not None else {}),
+            # docs.github.com: personal access tokens, "Setting a personal access token to expire".
+            **({"GitHub-Authentication-Token-Expiration": f"{ends:%Y-%m-%d %H:%M:%S} UTC"} if ends else {}),
         }
 
     @staticmethod

@@ -32,7 +32,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Repository:
-    """A repository; `owner` is an organization's login, or a user's."""
+    """A repository; `owner` is an organization's login, or a user's; `files` those of the default branch, by path."""
 
     id: int
     owner: str
@@ -42,6 +42,8 @@ class Repository:
     owner_is_organization: bool
     default_branch: str = "main"
     workflows: dict[str, Workflow] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    archived: bool = False
 
     @property
     def full_name(self) -> str:

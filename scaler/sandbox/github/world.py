@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from scaler.sandbox.clock import Clock
+from scaler.sandbox.github.apps import App
 from scaler.sandbox.github.dispatch import Dispatcher
 from scaler.sandbox.github.faults import Fault, Faults
 from scaler.sandbox.github.runners import Runners
@@ -41,6 +42,7 @@ EVERYTHING = {
     "metadata": "read",
     "actions": "write",
     "administration": "write",
+    "contents": "read",
     "organization_self_hosted_runners": "write",
 }
 
@@ -51,7 +53,7 @@ class ApiToken:
     A token that the REST API accepts: what it may do and where, and its rate limit's window.
 
     `repositories` are lower-case full names, None for all; `without_sso` the lower-case logins of organizations
-    whose single sign-on it is not authorised for.
+    whose single sign-on it is not authorised for; `scopes` are a classic token's, which its answers tell.
     """
 
     kind: TokenKind = "pat"
@@ -62,6 +64,7 @@ class ApiToken:
     used: int = 0
     reset_at: datetime | None = None
     expires_at: datetime | None = None
+    scopes: tuple[str, ...] | None = None
 
     def may(self, permission: str, level: str) -> bool:
         """Whether it has a permission at least at a level (`read`, `write`)."""
@@ -91,6 +94,7 @@ class GitHubWorld:
         self.state = State(clock, journal, self.settings)
         self.faults = Faults()
         self.tokens: dict[str, ApiToken] = {}
+        self.apps: list[App] = []
         self.runs = Runs(self.state)
         self.runners = Runners(self.state, self.runs)
         self.dispatcher = Dispatcher(self.state, self.runs, self.runners)

@@ -1,0 +1,64 @@
+"""What was asked for by hand, in the config's terms: which pool, which scope. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scaler.clocks import Workflow, own_workflow
+from scaler.config import Config, Pool, RegisterAt
+from scaler.inputs import Command, InputError, Inputs
+from scaler.model import Down, Scope, Up
+from scaler.problem import Problem
+
+
+def asked_by_hand(inputs: Inputs, config: Config) -> tuple[Up | Down, ...]:
+    """The demands of `up` and `down`. Raises `InputError` for what the config does not know."""
+    owners = sorted({repository.partition("/")[0].lower() for repository in config.repositories})
+    if inputs.github_app and len(owners) > 1:
+        told = f"an App's token is for one owner, and config has repositories of {', '.join(owners)}"
+        raise input_error("github-app-id", f"{told}; make a fleet for each, or give a token that sees them all")
+    if inputs.command is Command.UP:
+        return (Up(_pool(inputs, config).name, _scope(inputs, config), inputs.count),)
+    if inputs.command is Command.DOWN and inputs.instance_id:
+        return (Down(inputs.instance_id, inputs.force),)
+    return ()
+
+
+def _pool(inputs: Inputs, config: Config) -> Pool:
+    if inputs.pool is not None:
+        pool = config.pool(inputs.pool)
+        if pool is None:
+            raise input_error("pool", f'config has no pool "{inputs.pool}"; it has {_names(config.pools)}')
+        return pool
+    pools = [pool for pool in config.pools if pool.arch == inputs.arch]
+    if len(pools) != 1:
+        found = f"{_names(pools)} have it; name one with --pool" if pools else f"the pools are {_names(config.pools)}"
+        raise input_error("arch", f"{inputs.arch} does not name one pool: {found}")
+    return pools[0]
+
+
+def _scope(inputs: Inputs, config: Config) -> Scope:
+    if config.register_at is RegisterAt.ORGANIZATION and config.organization:
+        return config.organization
+    names = {repository.lower(): repository for repository in config.repositories}
+    if inputs.repository is None:
+        if len(names) == 1:
+            return config.repositories[0]
+        raise input_error("repository", f"--repo is needed: runners register at one of {', '.join(names.values())}")
+    if inputs.repository.lower() not in names:
+        raise input_error("repository", f'config has no repository "{inputs.repository}"; add it to repositories')
+    return names[inputs.repository.lower()]
+
+
+def _names(pools: Sequence[Pool]) -> str:
+    return ", ".join(pool.name for pool in pools)
+
+
+def input_error(path: str, message: str) -> InputError:
+    """One thing that is wrong with an input."""
+    return InputError((Problem("", None, path, message),))
+
+
+def own_or_named(inputs: Inputs, env: Mapping[str, str]) -> Workflow | None:
+    """The scaler's workflow: the one that was named, else the one that this process is a job of."""
+    return Workflow(inputs.scaler, inputs.workflow) if inputs.scaler else own_workflow(env)

@@ -75,7 +75,7 @@ def permissions(config: Config, account: str) -> list[Permission]:
     path = f"arn:aws:ssm:{config.region}:{account}:parameter/runner-scaler/{config.fleet}"
     ours, made = {f"aws:ResourceTag/{tag}": config.fleet}, {f"aws:RequestTag/{tag}": config.fleet}
     instance = "i-0123456789abcdef0"
-    secret = {"aws:RequestTag/InstanceId": instance, "ssm:Overwrite": "false"}
+    secret = {"aws:RequestTag/InstanceId": instance}
     return [
         Permission("ec2:DescribeInstances", "*"),
         Permission("ec2:DescribeImages", "*"),

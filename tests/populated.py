@@ -56,6 +56,7 @@ def _fill(server: GitHubServer, world: GitHubWorld) -> list[dict[str, Any]]:
     build = JobSpec("build", LABELS, duration=60)
     workflow = world.add_workflow("acme/api", "Deploy", [build])
     world.add_workflow("acme/api", "Nightly")
+    world.repository("acme/api").files[".github/workflows/ci.yml"] = "jobs: {}\n"
     _in_progress(world, "acme/api", build)
     world.push("acme/api", [JobSpec("matrix", LABELS, matrix=("a", "b", "c"), max_parallel=1)])
     world.push("acme/api", [JobSpec("first", LABELS), JobSpec("second", LABELS, needs=("first",))])
@@ -87,7 +88,12 @@ def _things(world: GitHubWorld, workflow: int) -> list[dict[str, Any]]:
             if run.repository is repository:
                 found += [place | {"run_id": run.id, "attempt_number": 1}]
                 found += [place | {"job_id": job.id} for job in run.jobs]
-    found += [{"owner": "acme", "repo": "api", "workflow_id": each} for each in (workflow, "deploy.yml", "nightly.yml")]
+    found += [
+        {"owner": "acme", "repo": "api", "workflow_id": each}
+        for each in (workflow, "deploy.yml", "nightly.yml", "ci.yml")
+    ]
+    files = (".github/workflows", ".github/workflows/ci.yml")
+    found += [{"owner": "acme", "repo": "api", "path": path} for path in files]
     for runner in world.state.runners.values():
         owner, _, name = runner.scope.partition("/")
         found.append(({"owner": owner, "repo": name} if name else {"org": owner}) | {"runner_id": runner.id})

@@ -337,7 +337,9 @@ def refused(principal: Principal, action: str, resource: str) -> AwsError:
     match service:
         case "ssm":
             return AwsError("AccessDeniedException", text)
-        case "iam" | "sts":
+        case "iam" if action != "iam:PassRole":  # which EC2 asks for, and refuses
+            return AwsError("AccessDenied", text)
+        case "sts":
             return AwsError("AccessDenied", text)
     text = f"You are not authorized to perform this operation. {text}. Encoded authorization failure message: AQ"
     return AwsError("UnauthorizedOperation", text)

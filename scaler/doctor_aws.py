@@ -17,7 +17,7 @@ IMAGE_OLD: Final = timedelta(days=25)
 """GitHub gives no jobs to a runner that is 30 days behind a release (docs: runner software updates)."""
 ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "arm64"}
 POLICY: Final = "aws/stack.yaml of runner-scaler's repository has it"
-LOOK: Final = "run doctor with a role that has aws/doctor-policy.json (role-to-assume)"
+LOOK: Final = "run doctor with the role that aws/stack.yaml makes for it, runner-scaler-doctor (role-to-assume)"
 
 
 @dataclass(frozen=True, slots=True)

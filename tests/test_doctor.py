@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -169,7 +168,7 @@ def test_what_a_role_may_not_look_at_is_told_and_the_rest_goes_on(world: World) 
     world.box.aws.iam.deny("iam:*")
     ran = doctor(world)
     assert ran.code == 3
-    assert len([line for line in lines(ran, "wrong") if "aws/doctor-policy.json" in line]) == 2
+    assert len([line for line in lines(ran, "wrong") if "runner-scaler-doctor (role-to-assume)" in line]) == 2
     assert "image of pool arm64" in ran.out
 
 
@@ -307,13 +306,15 @@ def test_the_stack_allows_what_is_simulated() -> None:
     assert iam.refused(policies(), checks) == []
 
 
-def test_the_doctors_policy_has_what_it_calls_and_nothing_that_writes() -> None:
+def test_the_doctors_role_may_do_what_it_calls_and_nothing_that_writes() -> None:
     source = (ROOT / "scaler/aws_look.py").read_text()
     called = {
         str(node.value)
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Constant) and re.fullmatch(r"(ec2|iam):\w+", str(node.value))
     }
-    policy = json.loads((ROOT / "aws/doctor-policy.json").read_text())
-    assert {action for each in policy["Statement"] for action in each["Action"]} == called
-    assert all(re.match(r"\w+:(Describe|Get|Simulate)", action) for action in called)
+    allowed: set[str] = set()
+    for statement in (each for policy in policies("runner-scaler-doctor") for each in policy["Statement"]):
+        allowed |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
+    assert called <= allowed
+    assert all(re.match(r"\w+:(Describe|Get|Simulate)", action) for action in allowed)

@@ -85,6 +85,10 @@ screenshots: dev npm ## The job summary of four watches, as GitHub draws it, int
 	@scripts/system-packages.sh chromium pngquant
 	@$(DEV)/python -m tests.screenshots
 
+.PHONY: bench-clocks
+bench-clocks: dev ## A day under each clock in virtual time: how long jobs wait, how many hosted minutes it takes (5 minutes)
+	@$(DEV)/python -m benchmarks.clocks $(ARGS)
+
 .PHONY: search
 search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--help" for more)
 	@$(DEV)/python -m search $(ARGS)

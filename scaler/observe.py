@@ -124,12 +124,28 @@ class Observer(Views):
         served = self._served()
         queues = self._queues.look(turns)
         late = whole & set(lives_in(self._queues.working())) - set(runners)
-        if more := [scope for scope in scopes if scope in late]:
-            # A job was over: what its runner does now is for its record to tell, and again a job has the last word.
-            runners |= self._runners(more, instances)
-            queues |= self._queues.look({name: turns[name] for scope in more for name in places[scope]})
+        # A job was over: what its runner does now is for its record to tell, and again a job has the last word.
+        more = [name for scope in scopes if scope in late for name in places[scope]]
+        more += self._untold_work(runners, places)
+        if more:
+            runners |= self._runners([scope for scope in scopes if scope in late], instances)
+            queues |= self._queues.look({name: turns[name] for name in dict.fromkeys(more) if name in turns})
         self._inhabited = tuple(inhabited) if instances else ()
         return _Look(places, frozenset(deeply), runners, served, queues)
+
+    def _untold_work(self, runners: Mapping[Scope, Sequence[Runner]], places: Mapping[Scope, list[str]]) -> list[str]:
+        """
+        The repositories of which a queued job may have begun unseen, in a run whose row did not tell: to be asked anew.
+
+        There a runner of ours is busy, and no job names it. A job that has begun is no demand any more.
+        """
+        working = self._queues.working()
+        scopes = {
+            scope
+            for scope, found in runners.items()
+            if any(r.busy and r.name.startswith(self._prefix) and r.name not in working for r in found)
+        }
+        return self._queues.forget_waiting(name for scope in scopes for name in places[scope])
 
     def observe_for_up(self, asked: Sequence[Up]) -> tuple[Snapshot, Memory]:
         """What a launch by hand needs: the instances, the memory, and whether GitHub shows the runners."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from scaler.model import Snapshot
+from scaler.model import JobStatus, Snapshot
 from scaler.observe import Observer
+from scaler.sandbox.github.state import JobSpec
 from simulation.boxes import Habit
 from simulation.world import CONFIG, Simulation
 from tests.test_observe import Heard, hung, observer
@@ -153,6 +154,26 @@ def test_a_job_that_comes_to_be_queued_in_a_run_that_was_seen_is_seen_within_a_m
     looker.seconds(45)
     looker.look()
     assert "late" in {each.name for each in looker.seen.jobs}
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["its row tells", "its row does not tell"])
+def test_a_job_that_has_begun_is_no_demand_in_the_next_look(sim: Simulation, *, told: bool) -> None:
+    """Taken for queued, it would be launched for a second time. Its runner is busy, and nothing names it."""
+    looker = Looker.at(sim)
+    labels = sim.config.pools[0].labels
+    # A run is queued as long as one of its jobs is: its status does not tell of the other either.
+    with sim.clock.lock:
+        run = sim.github.push(REPOSITORIES[0], [JobSpec("ours", labels, 3600), JobSpec("nobody's", ("gpu",), 60)])
+    sim.tick()
+    looker.seconds(15)
+    looker.look()
+    before = run.updated_at
+    assert [job.status for job in looker.seen.jobs] == [JobStatus.QUEUED] * 2
+    looker.seconds(40)
+    if not told:
+        run.updated_at = before
+    looker.look()
+    assert {job.name: job.status for job in looker.seen.jobs}["ours"] is JobStatus.IN_PROGRESS
 
 
 def test_runners_are_listed_where_an_instance_of_ours_is_named_by_no_running_job(sim: Simulation) -> None:

@@ -22,9 +22,11 @@ from typing import Any
 import pytest
 
 from scaler.publish import Publisher
+from scaler.sandbox.github.apps import App
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.server import Exchange
 from tests.conftest import Ran, World
+from tests.test_github_app import INSTALLATION, KEY, PEM
 from tests.watcher import Watcher
 
 FILES = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV", "GITHUB_STATE")
@@ -38,6 +40,8 @@ class Canaries:
         self.world = world
         self.held = {"the token": world.env()["GH_TOKEN"], "the ambient key": world.box.aws.ambient.secret}
         self.held["the job's bearer"] = world.box.oidc.env()["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
+        _, *lines, _ = PEM.strip().splitlines()
+        self.held |= {f"line {number} of the App's key": line for number, line in enumerate(lines)}
         world.box.github_server.observers.append(self._hear)
         assume = world.box.aws.iam.assume_with_web_identity
 
@@ -59,7 +63,8 @@ class Canaries:
             members = json.loads(base64.b64decode(answer["encoded_jit_config"]))
             self.held["the runner's credential"] = json.loads(base64.b64decode(members[".credentials"]))["credential"]
         elif "token" in answer:
-            self.held["the registration token"] = answer["token"]
+            minted = "the App's token" if exchange.path.endswith("/access_tokens") else "the registration token"
+            self.held[minted] = answer["token"]
 
     def within(self, text: str) -> list[str]:
         """Which of them a text says, whole or in half."""
@@ -133,6 +138,18 @@ def by_token(world: World) -> Ran:
     return healthy(world)
 
 
+def by_app(world: World, *arguments: str) -> Ran:
+    """By an App's id and key, in place of a token."""
+    world.box.github.apps.append(App(4711, "Iv23liAppOfTests", KEY.public_key(), installations=[INSTALLATION]))
+    env = {"GH_TOKEN": "", "GH_APP_ID": "4711", "GH_APP_PRIVATE_KEY": PEM}
+    return world.scaler(*(arguments or ("auto",)), "--verbose", env=job_env(world) | env)
+
+
+def by_an_app_that_lacks_a_permission(world: World) -> Ran:
+    world.box.github.fault(Fault(FaultKind.STATUS, path="generate-jitconfig", value=403, times=None))
+    return by_app(world)
+
+
 def ambient(world: World) -> Ran:
     world.oidc = False
     return run(world, "auto")
@@ -202,6 +219,8 @@ JIT = SESSION | {"the JIT configuration", "the runner's credential"}
 RUNS: list[Any] = [
     pytest.param(healthy, 0, JIT, id="auto"),
     pytest.param(by_token, 0, SESSION | {"the registration token"}, id="auto by registration token"),
+    pytest.param(by_app, 0, JIT - {"the token"} | {"the App's token"}, id="auto by an App"),
+    pytest.param(by_an_app_that_lacks_a_permission, 3, {"the App's token"}, id="an App that lacks a permission"),
     pytest.param(ambient, 0, {"the ambient key"}, id="auto with ambient credentials"),
     pytest.param(planned, 0, SESSION, id="plan"),
     pytest.param(status, 0, JIT, id="status"),

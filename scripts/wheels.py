@@ -38,7 +38,7 @@ from pip._vendor.packaging.utils import parse_wheel_filename
 LATE = 30.0
 """Seconds without a byte after which the index is given up."""
 JSON = "application/vnd.pypi.simple.v1+json"
-SERVICES = frozenset({"ec2", "ssm", "sts", "sso", "sso-oidc", "signin"})
+SERVICES = frozenset({"ec2", "iam", "ssm", "sts", "sso", "sso-oidc", "signin"})
 """Of botocore's hundreds of service models, those that the program and botocore's own credentials ask for."""
 MODEL = re.compile(r"botocore/data/([^/]+)/.+")
 OWN_WAY = re.compile(r"^\s*(index-url|no-index|proxy|client-cert)\b", re.MULTILINE)

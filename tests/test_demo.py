@@ -166,6 +166,7 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+@pytest.mark.another_fleet
 def test_the_timeline_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--scenario", str(tmp_path / "small.yaml"), "--out", str(out), "--speed", "100", "--quiet"]

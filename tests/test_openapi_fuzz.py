@@ -36,12 +36,12 @@ UNSERVED = frozenset(
         "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}",
         "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs",
         "/repos/{owner}/{repo}/actions/runs/{run_id}/force-cancel",
-        "/repos/{owner}/{repo}/actions/workflows",
-        "/repos/{owner}/{repo}/actions/workflows/{workflow_id}",
+        "/orgs/{org}/installation",
+        "/repos/{owner}/{repo}/installation",
         "/app/installations/{installation_id}/access_tokens",
     }
 )
-"""What the embedded GitHub answers with 404, as nothing asks it that yet."""
+"""What the embedded GitHub answers with 404, as nothing asks it that yet; or, where an App alone may ask, with 401."""
 
 
 @pytest.fixture(autouse=True)

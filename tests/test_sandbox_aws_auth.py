@@ -294,8 +294,8 @@ def test_denied_ec2_action_answers_unauthorized_operation(aws: Aws) -> None:
 
 
 def test_denial_may_be_of_one_principal_or_one_resource(aws: Aws) -> None:
-    aws.world.iam.deny("ssm:*", principal="*assumed-role/runner-scaler/*", resource="*/secret")
-    session = aws.world.iam.session("runner-scaler", "tick", 900)
+    aws.world.iam.deny("ssm:*", principal="*assumed-role/somebody/*", resource="*/secret")
+    session = aws.world.iam.session("somebody", "tick", 900)
     for name in ("/open", "/secret"):
         aws.client("ssm").put_parameter(Name=name, Value="x", Type="String")
     aws.client("ssm", session).get_parameter(Name="/open")

@@ -190,16 +190,18 @@ class GitHubServer:
             raise Refused(401, "Bad credentials")
         return token
 
-    @staticmethod
-    def _rate_headers(token: ApiToken) -> dict[str, str]:
+    def _rate_headers(self, token: ApiToken) -> dict[str, str]:
         assert token.reset_at is not None  # noqa: S101  # the window was opened on the way in
         ends = token.expires_at if token.kind == "pat" else None
-        return {
+        limits = {
             "X-RateLimit-Limit": str(token.limit),
             "X-RateLimit-Remaining": str(max(token.limit - token.used, 0)),
             "X-RateLimit-Reset": str(int(token.reset_at.timestamp())),
             "X-RateLimit-Used": str(token.used),
             "X-RateLimit-Resource": "core",
+        }
+        return {
+            **(limits if self.world.settings.names_limits else {}),
             **({"X-OAuth-Scopes": ", ".join(token.scopes)} if token.scopes is not None else {}),
             # docs.github.com: personal access tokens, "Setting a personal access token to expire".
             **({"GitHub-Authentication-Token-Expiration": f"{ends:%Y-%m-%d %H:%M:%S} UTC"} if ends else {}),

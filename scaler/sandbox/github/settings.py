@@ -32,6 +32,9 @@ class Settings:
     # Secondary limits: 900 points a minute, 100 requests at once (docs.github.com: rate limits for the REST API).
     # None: not held, so that a leaping clock stops nobody.
     points_a_minute: int | None = None
+    # Without: a GitHub Enterprise Server, whose rate limits are off unless somebody switches them on
+    # (docs.github.com: configuring rate limits).
+    names_limits: bool = True
     requests_at_once: int | None = None
 
     # Contact keeps a runner online for this long; a job whose runner stays away longer than `lost_after` is

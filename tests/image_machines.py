@@ -247,7 +247,8 @@ class _Door:
             with socket.create_connection(("127.0.0.1", self._port)) as server:
                 _exchange(connection, server)
         except OSError:  # nobody answers there: neither does the door
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # a handshake that was broken off has closed it already
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         finally:
             connection.close()
 

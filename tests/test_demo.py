@@ -324,5 +324,8 @@ def test_a_served_world_waits_for_a_scaler_of_yours_and_closes_its_ledger(tmp_pa
 
 
 def test_a_served_world_that_nobody_scaled_does_not_balance(tmp_path: Path) -> None:
-    code, said = stop(serve(tmp_path, SCENARIO)[0])
+    served, _ = serve(tmp_path, SCENARIO)
+    assert served.stdout is not None
+    assert any("1 queued" in line for line in served.stdout)  # the scenario's push has happened
+    code, said = stop(served)
     assert (code, "It balances." in said) == (1, False), said

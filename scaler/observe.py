@@ -126,10 +126,13 @@ class Observer(Views):
         late = whole & set(lives_in(self._queues.working())) - set(runners)
         # A job was over: what its runner does now is for its record to tell, and again a job has the last word.
         more = [name for scope in scopes if scope in late for name in places[scope]]
-        more += self._untold_work(runners, places)
+        # A deep look has asked every run just now; another has taken some for what they were.
+        untold = [name for name in self._untold_work(runners, places) if not turns[name]]
+        self._queues.forget(untold)
+        more += untold
         if more:
             runners |= self._runners([scope for scope in scopes if scope in late], instances)
-            queues |= self._queues.look({name: turns[name] for name in dict.fromkeys(more) if name in turns})
+            queues |= self._queues.look({name: turns[name] for name in dict.fromkeys(more)})
         self._inhabited = tuple(inhabited) if instances else ()
         return _Look(places, frozenset(deeply), runners, served, queues)
 
@@ -145,7 +148,8 @@ class Observer(Views):
             for scope, found in runners.items()
             if any(r.busy and r.name.startswith(self._prefix) and r.name not in working for r in found)
         }
-        return self._queues.forget_waiting(name for scope in scopes for name in places[scope])
+        waits = self._queues.waits()
+        return [name for scope in scopes for name in places[scope] if name in waits]
 
     def observe_for_up(self, asked: Sequence[Up]) -> tuple[Snapshot, Memory]:
         """What a launch by hand needs: the instances, the memory, and whether GitHub shows the runners."""

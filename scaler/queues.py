@@ -91,13 +91,10 @@ class Queues:
             )
         }
 
-    def forget_waiting(self, repositories: Iterable[str]) -> list[str]:
-        """Forget what is known of those repositories in which a job waits, so that the next look asks; which they are."""
-        waits = self.waits()
-        found = [repository for repository in repositories if repository in waits]
-        for repository in found:
-            del self._known[repository]
-        return found
+    def forget(self, repositories: Iterable[str]) -> None:
+        """Forget what is known of these, so that the next look asks."""
+        for repository in repositories:
+            self._known.pop(repository, None)
 
     def working(self) -> frozenset[str]:
         """The names of the runners that ran a job when they were last looked for."""

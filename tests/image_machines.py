@@ -32,8 +32,8 @@ PROGRAMS = "usr/local/sbin"
 
 CLONE_NEWNET = 0x4000_0000
 
-# The namespaces go with their last process, so there is nothing to be cleaned up, however the tests end. Descriptor 3
-# says that the network is up, 4 that somebody listens on it. Without CAP_SYS_BOOT no mistake can turn off the computer.
+# The namespaces go with their last process, so there is nothing to be cleaned up, however the tests end. Where a machine
+# has processes in sessions of their own (systemd), a namespace of processes ends them with its first. Descriptor 3 says that the network is up, 4 that somebody listens on it. Without CAP_SYS_BOOT no mistake can turn off the computer.
 MACHINE = """
 set -euo pipefail
 ip link set lo up
@@ -68,6 +68,7 @@ class ImageMachines(Machines):
     """
 
     start_with = CHROOT
+    namespaces = ("--mount", "--net", "--uts", "--ipc")
 
     def __init__(self, image: Image, authority: Authority, *arguments: Any, damage: str = "", **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -117,7 +118,7 @@ class ImageMachines(Machines):
         arguments = [self._image.lowerdir, *(str(machine.home / name) for name in ("upper", "work", "merged"))]
         process = subprocess.Popen(
             [
-                *("unshare", "--mount", "--net", "--uts", "--ipc"),
+                *("unshare", *self.namespaces),
                 *("bash", "-c", f"exec 3>&{went_up} 4<&{listened}\n{MACHINE}{self.start_with}"),
                 *("machine", *arguments, machine.instance.id, self._damage),
             ],
@@ -165,6 +166,7 @@ class BootedMachines(ImageMachines):
     """
 
     start_with = NSPAWN
+    namespaces = (*ImageMachines.namespaces, "--pid", "--fork", "--mount-proc")
 
     def _programs(self, instance_id: str) -> dict[str, str]:
         return {"sleep": self._door.programs(instance_id)["sleep"]}

@@ -53,6 +53,18 @@ def test_systemd_boots_a_machine_that_does_its_job_and_powers_off(booted: Booted
         assert world.said(instance_id, "Powering off.")
 
 
+def test_a_machine_that_still_runs_ends_with_its_world(booted: Booted) -> None:
+    """Or each would go on asking, for hours and at nobody's cost but this computer's."""
+    with booted() as world:
+        instance_id = world.hand_over()
+        world.until(world.online, "online")
+        machines = world.machines
+        assert isinstance(machines, BootedMachines)
+        script = Path(f"/proc/{machines.inside(instance_id, 'init-runner.sh')}")
+        assert script.exists()
+    world.until(lambda: not script.exists(), "ended")
+
+
 def test_a_script_that_is_killed_still_ends_the_machine(booted: Booted) -> None:
     """FailureAction of the unit: the script's own trap cannot run."""
     with booted() as world:

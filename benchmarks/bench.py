@@ -27,7 +27,7 @@ from benchmarks.clients import CLIENTS, environment
 from benchmarks.github_world import ONE_ACTIVE_IN
 from benchmarks.summary import Place, Row, Summary, pictures, scaled
 from scaler.observe import Observer
-from scaler.views import CONNECTIONS
+from scaler.observing.views import CONNECTIONS
 
 SIZES = (1, 10, 100, 500)
 ROUNDS = 5

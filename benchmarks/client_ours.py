@@ -10,13 +10,13 @@ from typing import Any
 import boto3
 
 from benchmarks.clients import TOKEN, Asked
-from scaler.aws_api import AwsApi
+from scaler.aws.api import AwsApi
 from scaler.clock import RealClock
-from scaler.config import load
 from scaler.decide import decide
-from scaler.github_api import GitHubApi
+from scaler.github.api import GitHubApi
 from scaler.model import JobStatus, Memory
 from scaler.observe import Observer
+from scaler.settings.config import load
 
 PREFIX = "main-1a2b3c-"
 CONFIG = """\

@@ -19,8 +19,6 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from scaler import report
-from scaler.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
 from scaler.decide import decide
 from scaler.model import (
     Instance,
@@ -36,7 +34,9 @@ from scaler.model import (
     Unseen,
     View,
 )
-from scaler.page import markdown
+from scaler.reporting import report
+from scaler.reporting.page import markdown
+from scaler.settings.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 PREFIX = "main-1a2b3c-"

@@ -27,16 +27,16 @@ import boto3
 
 from benchmarks.launching_rig import AWS, GITHUB, LAUNCH, REPOSITORY, TOKEN, metered
 from scaler.act import Actor
-from scaler.aws_api import AwsApi
+from scaler.aws.api import AwsApi
 from scaler.clock import RealClock
-from scaler.config import Config, load
-from scaler.github_api import GitHubApi
+from scaler.github.api import GitHubApi
 from scaler.model import Launch, Market, Memory, Plan, Reason, Snapshot, Terms
 from scaler.sandbox.aws.settings import PUBLISHED_THROTTLES
 from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
+from scaler.settings.config import Config, load
 from simulation.wire import TOKEN as DIRECT_TOKEN
 from simulation.wire import DirectGitHub, DirectSession, LoneClock, Tap, VirtualClock
 

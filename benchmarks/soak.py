@@ -16,9 +16,9 @@ from datetime import timedelta
 from statistics import quantiles
 
 from benchmarks.weather import Weather
-from scaler import report
 from scaler.model import Tick
-from scaler.page import markdown
+from scaler.reporting import report
+from scaler.reporting.page import markdown
 from simulation.play import Play
 from simulation.world import CONFIG, Simulation
 

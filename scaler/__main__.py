@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from scaler.asking import asked_by_hand, input_error
 from scaler.clock import RealClock
 from scaler.clocks import Workflow
-from scaler.config import Config, ConfigError, load
 from scaler.exits import Exit
-from scaler.inputs import Answered, Command, InputError, Inputs, parse
 from scaler.model import ApiError
 from scaler.problem import Problem
-from scaler.publish import Publisher
-from scaler.refused import refused
+from scaler.reporting.publish import Publisher
+from scaler.reporting.refused import refused
+from scaler.settings.asking import asked_by_hand, input_error
+from scaler.settings.config import Config, ConfigError, load
+from scaler.settings.inputs import Answered, Command, InputError, Inputs, parse
 from scaler.text import quoted
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         return Exit.INPUT if in_config else error.code
     match inputs.command:
         case Command.SCHEMA:
-            from scaler.schema import schema_text  # noqa: PLC0415 - loaded where it is needed: start-up time
+            from scaler.settings.schema import schema_text  # noqa: PLC0415 - loaded where it is needed: start-up time
 
             print(schema_text(), end="")
             return Exit.OK
@@ -70,7 +70,7 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
         _complain(publisher, error.problems)
         return error.code
     if inputs.command in (Command.DOCTOR, Command.LINT):
-        from scaler.preflight import Preflight  # noqa: PLC0415
+        from scaler.checking.preflight import Preflight  # noqa: PLC0415
 
         _log(inputs)
         return Preflight(config, inputs, env, publisher).run()
@@ -89,7 +89,7 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
 
 def _session(config: Config, inputs: Inputs, env: Mapping[str, str], publisher: Publisher, clock: RealClock) -> Session:
     """The job's token is the first thing that is asked for: it comes while all the rest is loaded."""
-    from scaler.job_token import JobToken  # noqa: PLC0415
+    from scaler.aws.job_token import JobToken  # noqa: PLC0415
 
     token = JobToken.of(env) if config.role else None
     from scaler.session import Session  # noqa: PLC0415
@@ -106,8 +106,8 @@ def _log(inputs: Inputs) -> None:
 
 def _kick(inputs: Inputs, env: Mapping[str, str]) -> int:
     """One run of the scaler's workflow. It takes no config and no AWS."""
-    from scaler.github_app import TO_KICK, credential_for  # noqa: PLC0415 - loaded where it is needed: start-up time
-    from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415
+    from scaler.github.app import TO_KICK, credential_for  # noqa: PLC0415 - loaded where it is needed: start-up time
+    from scaler.github.workflows import GitHubWorkflows  # noqa: PLC0415
     from scaler.kick import kick  # noqa: PLC0415
 
     publisher, clock = Publisher(env), RealClock()

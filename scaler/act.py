@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
-from scaler.attempt import failed_by
-from scaler.config import Config
-from scaler.hand_over import HandOvers
-from scaler.launching import LATE, LAUNCHERS, Launcher
-from scaler.memory import encode, remember
+from scaler.acting.attempt import failed_by
+from scaler.acting.hand_over import HandOvers
+from scaler.acting.launching import LATE, LAUNCHERS, Launcher
+from scaler.acting.pace import Limit, Pace
+from scaler.deciding.memory import encode, remember
 from scaler.model import (
     ApiError,
     Clock,
@@ -41,7 +41,7 @@ from scaler.model import (
     Unseen,
     View,
 )
-from scaler.pace import Limit, Pace
+from scaler.settings.config import Config
 
 
 @dataclass(frozen=True, slots=True)

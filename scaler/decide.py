@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from scaler.breaker import reconsidered
-from scaler.by_hand import bring_down, bring_up
-from scaler.config import Config
-from scaler.demand import Demand, bars, weigh
+from scaler.deciding.breaker import reconsidered
+from scaler.deciding.by_hand import bring_down, bring_up
+from scaler.deciding.demand import Demand, bars, weigh
+from scaler.deciding.freshness import review_images
+from scaler.deciding.lifecycle import review, with_lifecycle
+from scaler.deciding.losses import review_losses
+from scaler.deciding.room import Room, first_link, why_blind
+from scaler.deciding.standing import Phase, Standing, standings
 from scaler.durations import passed
-from scaler.freshness import review_images
-from scaler.lifecycle import review, with_lifecycle
-from scaler.losses import review_losses
 from scaler.model import Command, Down, HandOver, Launch, Memory, Plan, Reason, Snapshot, Up
-from scaler.room import Room, first_link, why_blind
-from scaler.standing import Phase, Standing, standings
+from scaler.settings.config import Config
 
 HAND_OVER_GRACE = timedelta(seconds=90)
 """The tick that launched an instance hands it over in its first minute (`act.INTRODUCTION`); others wait for longer."""

@@ -301,7 +301,7 @@ class Terms:
     """
     What a launch call asks for besides its pool and slot: a market, and which offerings are left out.
 
-    An *offering* is a market, an instance type and a subnet, as a short hash (`scaler/offerings.py`).
+    An *offering* is a market, an instance type and a subnet, as a short hash (`scaler/deciding/offerings.py`).
     A client token is good for one set of parameters, so terms belong to a link and are never edited under it (D3).
     """
 

@@ -17,8 +17,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from scaler.config import Config, RegisterAt
-from scaler.details import Details
 from scaler.durations import passed
 from scaler.model import (
     ApiError,
@@ -36,9 +34,11 @@ from scaler.model import (
     Up,
     View,
 )
-from scaler.queues import Queues
-from scaler.rota import Rota
-from scaler.views import CONNECTIONS, NO_RUNNERS, Views
+from scaler.observing.details import Details
+from scaler.observing.queues import Queues
+from scaler.observing.rota import Rota
+from scaler.observing.views import CONNECTIONS, NO_RUNNERS, Views
+from scaler.settings.config import Config, RegisterAt
 
 PATIENCE = 65.0
 """Seconds that a look may wait for another minute's points, if no look follows soon, or all must be seen in one."""

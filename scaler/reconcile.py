@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from scaler.act import Actor
-from scaler.config import Config
 from scaler.decide import decide
 from scaler.model import ApiError, Clock, Down, GitHub, Memory, Reason, Scope, Subject, Tick, Up
 from scaler.observe import Observer
+from scaler.settings.config import Config
 
 DEEP_EVERY = 10
 """Every tenth tick of a watch, and every single one, also lists waiting, pending and requested runs (D1)."""

@@ -8,27 +8,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaler import report
 from scaler.act import Actor
-from scaler.asking import own_or_named
 from scaler.clock import RealClock
 from scaler.clocks import EVENTS, NotStartable, shown
-from scaler.config import Config
 from scaler.exits import Exit, exit_code
-from scaler.inputs import Command, Inputs
 from scaler.kick import keep_alive, kick, own_inputs
 from scaler.model import ApiError, Denied, Down, Launch, Outcome, Result, Tick, Up
 from scaler.names import runner_prefix
 from scaler.observe import Observer
-from scaler.page import markdown
-from scaler.publish import Publisher
 from scaler.reconcile import Reconciler, wait_online
-from scaler.refused import refused
-from scaler.status import status
-from scaler.trend import Trend, then
+from scaler.reporting import report
+from scaler.reporting.page import markdown
+from scaler.reporting.publish import Publisher
+from scaler.reporting.refused import refused
+from scaler.reporting.status import status
+from scaler.reporting.trend import Trend, then
+from scaler.settings.asking import own_or_named
+from scaler.settings.config import Config
+from scaler.settings.inputs import Command, Inputs
 
 if TYPE_CHECKING:
-    from scaler.job_token import JobToken
+    from scaler.aws.job_token import JobToken
 
 
 class Session:
@@ -46,8 +46,8 @@ class Session:
         """`token` is the job's own, on its way."""
         # Imports where they are: one SDK is loaded while the other's first answer comes. Never two at once, for
         # Python runs one thread at a time.
-        from scaler.aws_api import AwsApi  # noqa: PLC0415
-        from scaler.credentials import account_of, session_for  # noqa: PLC0415
+        from scaler.aws.api import AwsApi  # noqa: PLC0415
+        from scaler.aws.credentials import account_of, session_for  # noqa: PLC0415
 
         def sign_in() -> tuple[AwsApi, str]:
             session = session_for(config.role, config.region, env, token, mask=publisher.mask)
@@ -56,9 +56,9 @@ class Session:
         publisher.mask(inputs.workflow_token)
         with ThreadPoolExecutor(1) as thread:
             signing_in = thread.submit(sign_in)
-            from scaler.github_api import GitHubApi  # noqa: PLC0415
-            from scaler.github_app import credential_for, permissions_for  # noqa: PLC0415
-            from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415
+            from scaler.github.api import GitHubApi  # noqa: PLC0415
+            from scaler.github.app import credential_for, permissions_for  # noqa: PLC0415
+            from scaler.github.workflows import GitHubWorkflows  # noqa: PLC0415
 
             cloud, account = signing_in.result()
         prefix = runner_prefix(config.fleet, account, config.region)

@@ -170,11 +170,16 @@ class Bytecode:
             one.result()
 
 
+def modules(program: Path) -> list[str]:
+    """Return the program's files; the sandbox, which no run loads, left out."""
+    return [str(file) for file in program.rglob("*.py") if "sandbox" not in file.relative_to(program).parts]
+
+
 def install(requirements: Path, environment: Path, program: Path) -> None:
     """All of it."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as processes:
         bytecode = Bytecode(processes)
-        bytecode.of([str(file) for file in program.glob("*.py")])  # forks the processes, before there are threads
+        bytecode.of(modules(program))  # forks the processes, before there are threads
         packages = locked(requirements.read_text(encoding="utf-8"))
         index = Index(index_url())
         base = {"base": str(environment), "platbase": str(environment)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from scaler.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
-from scaler.memory import encode
+from scaler.deciding.memory import encode
 from scaler.model import Market, Memory, Up
+from scaler.settings.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
 from search.explore import HAND_OVER_POINTS, SLOW_POINTS, Environment
 from search.world import SCOPE, Left
 

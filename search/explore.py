@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from scaler.config import Config, Pool
+from scaler.deciding.offerings import offerings
 from scaler.model import Up
-from scaler.offerings import offerings
+from scaler.settings.config import Config, Pool
 from search.answers import Rules, answers
 from search.ticks import Done, Scheme, Ticks
 from search.world import Call, Left, World, events, name_of

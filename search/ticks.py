@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from scaler import model
 from scaler.act import Actor
-from scaler.config import Config
 from scaler.decide import decide
-from scaler.memory import decode, encode
+from scaler.deciding.memory import decode, encode
 from scaler.model import (
     Image,
     Instance,
@@ -38,6 +37,7 @@ from scaler.model import (
 )
 from scaler.observe import Observer
 from scaler.reconcile import is_late
+from scaler.settings.config import Config
 from search.world import PREFIX, Answer, Call, Raised, moment
 
 RAISED = {"Unavailable": model.Unavailable, "NameTaken": model.NameTaken}

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from scaler.config import Pool, Registration
+from scaler.deciding.offerings import REFUSED_FOR
+from scaler.deciding.room import LISTED
 from scaler.model import Launch, Reason, Result, Tick
-from scaler.offerings import REFUSED_FOR
-from scaler.room import LISTED
 from scaler.sandbox.aws.ec2_world import PENDING, RUNNING, Instance
 from scaler.sandbox.github.state import Job
 from scaler.sandbox.journal import Entry
+from scaler.settings.config import Pool, Registration
 from simulation.oracle import TAG
 from simulation.wire import Tap
 from simulation.world import Simulation

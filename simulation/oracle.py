@@ -11,11 +11,11 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scaler.config import Config
-from scaler.room import LAUNCHES_PER_HOUR_AND_SLOT
+from scaler.deciding.room import LAUNCHES_PER_HOUR_AND_SLOT
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.state import Job
 from scaler.sandbox.journal import Entry, Journal
+from scaler.settings.config import Config
 from simulation.boxes import Boxes
 from simulation.shown import Shown
 

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from scaler.config import Config
 from scaler.model import Down, Up
 from scaler.sandbox.aws.ec2_world import DEAD, RUNNING
 from scaler.sandbox.aws.settings import Consistency
 from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.settings.config import Config
 from simulation.boxes import Habit
 from simulation.ending import unrested, unserved
 from simulation.oracle import TAG

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from scaler.github_api import GitHubApi
+from scaler.github.api import GitHubApi
 from scaler.sandbox.aws.error import AwsError
 from scaler.sandbox.aws.world import AwsWorld
 from scaler.sandbox.clock import Clock

@@ -16,9 +16,8 @@ from typing import Any, cast
 import boto3
 
 from scaler.act import Actor
-from scaler.aws_api import AwsApi
-from scaler.config import Config, load
-from scaler.github_api import GitHubApi
+from scaler.aws.api import AwsApi
+from scaler.github.api import GitHubApi
 from scaler.model import Down, Tick, Up
 from scaler.names import runner_prefix
 from scaler.observe import Observer
@@ -29,6 +28,7 @@ from scaler.sandbox.github.server import GitHubServer
 from scaler.sandbox.github.state import JobSpec, Run
 from scaler.sandbox.github.world import GitHubWorld
 from scaler.sandbox.journal import Journal
+from scaler.settings.config import Config, load
 from simulation.boxes import Boxes
 from simulation.oracle import Oracle
 from simulation.shown import Shown

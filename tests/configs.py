@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scaler.config import Config, ConfigError, load
 from scaler.problem import Problem
+from scaler.settings.config import Config, ConfigError, load
 
 BASE = """\
 version: 1

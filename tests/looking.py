@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from scaler.model import ApiError, GitHub, Queue
-from scaler.queues import Queues
+from scaler.observing.queues import Queues
 
 
 def queue(github: GitHub, repository: str, *, deep: bool) -> Queue:

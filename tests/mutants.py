@@ -95,7 +95,8 @@ def mutated(workers: int) -> bool:
         mutmut = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers)]
         env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         ran = subprocess.run(mutmut, cwd=tree, env=env, capture_output=True, text=True, check=False)
-        metas = {path.stem: path for path in sorted((tree / "mutants" / "scaler").glob("*.meta"))}
+        mutated = tree / "mutants" / "scaler"
+        metas = {str(path.relative_to(mutated).with_suffix("")): path for path in sorted(mutated.rglob("*.meta"))}
         codes = {name: json.loads(path.read_text())["exit_code_by_key"] for name, path in metas.items()}
         codes = {name: each for name, each in codes.items() if each}
         if ran.returncode != 0 or not codes or any(code is None for each in codes.values() for code in each.values()):

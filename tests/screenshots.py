@@ -22,10 +22,10 @@ import cmarkgfm
 from cmarkgfm.cmark import Options
 
 from scaler.model import Tick
-from scaler.page import markdown
+from scaler.reporting.page import markdown
+from scaler.reporting.trend import Trend, then
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec
-from scaler.trend import Trend, then
 from simulation.boxes import Habit
 from simulation.world import Simulation
 from tests.fetched import Unreachable, client, kept, verify

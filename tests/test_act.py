@@ -11,10 +11,11 @@ import boto3
 import pytest
 
 from scaler.act import Acted, Actor
-from scaler.attempt import MAX_CALLS_PER_SLOT
-from scaler.aws_api import AwsApi
-from scaler.launching import LATE
-from scaler.memory import decode, encode
+from scaler.acting.attempt import MAX_CALLS_PER_SLOT
+from scaler.acting.launching import LATE
+from scaler.aws.api import AwsApi
+from scaler.deciding.memory import decode, encode
+from scaler.deciding.offerings import offerings
 from scaler.model import (
     Command,
     DeleteParameter,
@@ -37,7 +38,6 @@ from scaler.model import (
     Unseen,
     View,
 )
-from scaler.offerings import offerings
 from scaler.sandbox.aws.settings import Tokens
 from scaler.sandbox.github.faults import Fault, FaultKind
 from simulation.boxes import Habit

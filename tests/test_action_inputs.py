@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from scaler.inputs import INPUTS
 from scaler.sandbox.github.apps import App
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec, Run
 from scaler.sandbox.github.state import Workflow as GitHubWorkflow
 from scaler.sandbox.sandbox import TOKEN
+from scaler.settings.inputs import INPUTS
 from tests.conftest import NOTHING, ROLE, ROOT, World
 from tests.expressions import expressions
 from tests.hosted_runner import SUMMARY_LIMIT, JobRan, load_yaml

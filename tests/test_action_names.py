@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from scaler import report
+from scaler.reporting import report
 from tests.conftest import ROOT
 from tests.expressions import STATUS_FUNCTIONS, Expressions, Wrong, expressions, split
 from tests.hosted_runner import load_yaml, read_yaml

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scaler.inputs import INPUTS, MODES, PREFIX
+from scaler.settings.inputs import INPUTS, MODES, PREFIX
 from scripts import lint
 from tests.runner_files import key_values
 

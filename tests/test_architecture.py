@@ -20,17 +20,21 @@ from scaler import clocks, model
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ADAPTERS = {"github_api", "github_rest", "github_workflows", "github_app", "github_look", "github_errors"}
-ADAPTERS |= {"aws_api", "aws_look", "aws_errors", "aws_codes", "aws_fleet", "credentials", "job_token"}
-BUILDERS = {"session": ADAPTERS, "preflight": ADAPTERS, "__main__": {"job_token", "github_workflows", "github_app"}}
+ADAPTERS = {"github", "aws"}
+"""The packages that talk to the outside. Nobody else imports them but those who build clients."""
+BUILDERS = {
+    "session": ADAPTERS,
+    "checking.preflight": ADAPTERS,
+    "__main__": {"aws.job_token", "github.workflows", "github.app"},
+}
 """Who builds clients: `__main__` for the job's token, before all else is loaded, and for a kick, which takes no session."""
-ACTING = {"act", "launching", "hand_over", "kick"}
+ACTING = {"act", "acting.launching", "acting.hand_over", "kick"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
 PURE = {"__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "typing"}
-PURE |= {"difflib", "hashlib", "re"}
-VOCABULARY = {"model", "config", "schedule"}
+PURE |= {"difflib", "hashlib", "json", "re"}
+VOCABULARY = {"model", "settings.config", "settings.schedule"}
 SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.
 READS = {"now", "runs", "jobs", "runners", "is_public", "group_repositories", "registration_url", "parameter_name"}
@@ -56,7 +60,11 @@ class Module:
 
     @property
     def in_sandbox(self) -> bool:
-        return self.name.split(".")[0] == "sandbox"
+        return belongs(self.name, {"sandbox"})
+
+    @property
+    def is_adapter(self) -> bool:
+        return belongs(self.name, ADAPTERS)
 
     @cached_property
     def imports(self) -> set[str]:
@@ -80,6 +88,11 @@ class Module:
         return found
 
     @property
+    def adapters(self) -> set[str]:
+        """Names of the adapters' modules that are imported."""
+        return {name for name in self.ours if "." in name and belongs(name, ADAPTERS)}
+
+    @property
     def foreign(self) -> set[str]:
         """Top-level names of everything imported that is not ours."""
         return {name.split(".")[0] for name in self.imports} - {"scaler"}
@@ -93,6 +106,11 @@ class Module:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call):
                 yield ast.unparse(node.func), node.lineno
+
+
+def belongs(name: str, parts: set[str]) -> bool:
+    """Is it one of these packages and modules, or inside one?"""
+    return any((name + ".").startswith(part + ".") for part in parts)
 
 
 @cache
@@ -146,11 +164,14 @@ def model_imports_nothing_of_ours(module: Module) -> Iterator[str]:
 
 
 def decide_is_pure(module: Module) -> Iterator[str]:
-    if module.name not in core() | {"decide"}:
+    if module.name not in core() | {"decide"} and not belongs(module.name, {"deciding"}):
         return
     if module.foreign - PURE:
         yield f"imports {sorted(module.foreign - PURE)}"
-    if module.ours & (ADAPTERS | ACTING | {"observe", "report", "reconcile", "inputs", "__main__", "sandbox"}):
+    impure = (
+        ADAPTERS | ACTING | {"observe", "observing", "reporting", "reconcile", "settings.inputs", "__main__", "sandbox"}
+    )
+    if any(belongs(name, impure) for name in module.ours):
         yield f"imports {sorted(module.ours)}"
     for call, line in module.calls():
         if call in {"open", "print", "input", "breakpoint"} or call.endswith((".now", ".today", ".utcnow")):
@@ -165,12 +186,12 @@ def the_vocabulary_does_no_work(module: Module) -> Iterator[str]:
 def only_the_session_builds_clients(module: Module) -> Iterator[str]:
     if module.in_sandbox:
         return
-    found = module.ours & ADAPTERS - BUILDERS.get(module.name, set())
-    if module.name not in ADAPTERS and found:
+    found = {name for name in module.adapters if not belongs(name, BUILDERS.get(module.name, set()))}
+    if not module.is_adapter and found:
         yield f"imports {sorted(found)}"
-    if module.name not in ADAPTERS and module.uses(CLIENTS):
+    if not module.is_adapter and module.uses(CLIENTS):
         yield f"imports {sorted(module.uses(CLIENTS))}"
-    if module.name != "publish" and module.uses({"github_action_utils"}):
+    if module.name != "reporting.publish" and module.uses({"github_action_utils"}):
         yield "imports github_action_utils"
 
 
@@ -180,7 +201,7 @@ def only_main_knows_the_sandbox(module: Module) -> Iterator[str]:
 
 
 def only_act_has_effects(module: Module) -> Iterator[str]:
-    if module.in_sandbox or module.name in ADAPTERS | ACTING:
+    if module.in_sandbox or module.is_adapter or module.name in ACTING:
         return
     for call, line in module.calls():
         if "." in call and call.rsplit(".", 1)[1] in effects():
@@ -271,9 +292,9 @@ def test_search_keeps_the_rule(rule: Rule) -> None:
 
 def test_program_is_read_whole() -> None:
     names = {module.name for module in program()}
-    assert names >= {"model", "decide", "config", "sandbox", "sandbox.clock"}
-    assert core() >= {"decide"}
-    assert {"model", "config"}.isdisjoint(core())
+    assert names >= {"model", "decide", "settings.config", "sandbox", "sandbox.clock"}
+    assert core() >= {"decide", "deciding.demand"}
+    assert VOCABULARY.isdisjoint(core())
 
 
 def test_at_most_one_place_catches_everything() -> None:
@@ -289,22 +310,23 @@ def test_at_most_one_place_catches_everything() -> None:
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * FUNCTION_LINES
 
 PLANTED = [
-    (model_imports_nothing_of_ours, "model", "from scaler.config import Config"),
-    (model_imports_nothing_of_ours, "model", "import scaler.config"),
-    (model_imports_nothing_of_ours, "model", "from scaler import config"),
+    (model_imports_nothing_of_ours, "model", "from scaler.settings.config import Config"),
+    (model_imports_nothing_of_ours, "model", "import scaler.settings.config"),
+    (model_imports_nothing_of_ours, "model", "from scaler.settings import config"),
     (decide_is_pure, "decide", "from os import environ"),
+    (decide_is_pure, "deciding.new", "from os import environ"),
     (decide_is_pure, "decide", "import random"),
     (decide_is_pure, "decide", "import urllib.request"),
     (decide_is_pure, "decide", "def f():\n    import logging"),
-    (decide_is_pure, "decide", "from scaler.github_api import GitHubApi"),
+    (decide_is_pure, "decide", "from scaler.github.api import GitHubApi"),
     (decide_is_pure, "decide", "from datetime import datetime, UTC\nnow = datetime.now(UTC)"),
     (decide_is_pure, "decide", "print('x')"),
-    (the_vocabulary_does_no_work, "config", "import boto3"),
-    (the_vocabulary_does_no_work, "schedule", "from time import time"),
-    (only_the_session_builds_clients, "observe", "from scaler.aws_api import Aws"),
-    (only_the_session_builds_clients, "observe", "from scaler import github_api"),
-    (only_the_session_builds_clients, "observe", "from scaler.job_token import JobToken"),
-    (only_the_session_builds_clients, "__main__", "from scaler.github_api import GitHubApi"),
+    (the_vocabulary_does_no_work, "settings.config", "import boto3"),
+    (the_vocabulary_does_no_work, "settings.schedule", "from time import time"),
+    (only_the_session_builds_clients, "observe", "from scaler.aws.api import Aws"),
+    (only_the_session_builds_clients, "observe", "from scaler.github import api"),
+    (only_the_session_builds_clients, "observe", "from scaler.aws.job_token import JobToken"),
+    (only_the_session_builds_clients, "__main__", "from scaler.github.api import GitHubApi"),
     (only_the_session_builds_clients, "act", "import boto3"),
     (only_the_session_builds_clients, "act", "from botocore.exceptions import ClientError"),
     (only_the_session_builds_clients, "act", "import urllib.request"),
@@ -337,7 +359,7 @@ def test_planted_breach_is_found(rule: Rule, name: str, source: str) -> None:
         pytest.param(
             decide_is_pure, "decide", "from scaler.model import Job\nfrom collections import Counter", id="core"
         ),
-        pytest.param(only_the_session_builds_clients, "session", "from scaler.aws_api import Aws", id="session builds"),
+        pytest.param(only_the_session_builds_clients, "session", "from scaler.aws.api import Aws", id="session builds"),
         pytest.param(only_act_has_effects, "act", "def f(cloud):\n    cloud.terminate('i-1')", id="act acts"),
         pytest.param(only_act_has_effects, "observe", "def f(cloud):\n    cloud.instances()", id="observe looks"),
         pytest.param(time_comes_from_the_clock, "reconcile", "class Clock:\n    now = datetime.now", id="the clock"),

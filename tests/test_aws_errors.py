@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
-from scaler.aws_codes import CODES, Meaning, is_known, mend_of, row_of
-from scaler.aws_errors import answer_for, fleet_answer, refusal
+from scaler.aws.codes import CODES, Meaning, is_known, mend_of, row_of
+from scaler.aws.errors import answer_for, fleet_answer, refusal
 from scaler.model import Denied, LaunchAnswer, LaunchKind, Unavailable
 
 CALL: dict[Meaning, LaunchKind | None] = {

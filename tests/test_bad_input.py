@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.inputs import INPUTS, PREFIX
+from scaler.settings.inputs import INPUTS, PREFIX
 from tests.configs import BASE, changed
 
 ROOT = Path(__file__).resolve().parents[1]

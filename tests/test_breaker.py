@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from scaler.breaker import UNPROVEN
-from scaler.config import Registration
 from scaler.decide import decide
+from scaler.deciding.breaker import UNPROVEN
+from scaler.deciding.memory import remember
+from scaler.deciding.room import LAUNCHES_PER_HOUR_AND_SLOT, LAUNCHES_PER_TICK
 from scaler.exits import Exit, exit_code
-from scaler.memory import remember
 from scaler.model import Breaker, Deregister, JobStatus, Launch, Memory, Outcome, Reason, Result, Snapshot, Up, View
-from scaler.room import LAUNCHES_PER_HOUR_AND_SLOT, LAUNCHES_PER_TICK
 from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.settings.config import Registration
 from simulation.boxes import Habit
 from simulation.world import CONFIG, Simulation
 from tests.worlds import (

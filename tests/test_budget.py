@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scaler.budget import LONGEST_WAIT, POINTS, READS, Budget
 from scaler.exits import Exit, exit_code
-from scaler.github_api import GitHubApi
+from scaler.github.api import GitHubApi
+from scaler.github.budget import LONGEST_WAIT, POINTS, READS, Budget
 from scaler.model import Deferred, NotAsked, Plan, Tick
 from scaler.observe import Observer
 from scaler.sandbox.clock import Clock as WorldClock
@@ -208,7 +208,7 @@ class Watch:
     """A watch of forty repositories by a token that may read so many lists in a tick."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, reads: int) -> None:
-        monkeypatch.setattr("scaler.budget.READS", reads * 5)
+        monkeypatch.setattr("scaler.github.budget.READS", reads * 5)
         self.sim = Simulation(FLEET)
         self.tap = Heard(self.sim.clock, latency=0.01)
         self.observer: Observer = observer(self.sim, self.tap)
@@ -269,7 +269,7 @@ def test_nothing_is_older_than_the_stated_bound(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_look_alone_waits_for_a_minute_and_tells_what_it_could_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaler.budget.READS", 30)
+    monkeypatch.setattr("scaler.github.budget.READS", 30)
     sim = Simulation(FLEET)
     began = sim.clock.now()
     snapshot = observer(sim, Heard(sim.clock, latency=0.01)).observe(deep=True)[0]

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from scaler.deciding.offerings import REFUSED_FOR
 from scaler.exits import Exit, exit_code
 from scaler.model import Reason, Tick
-from scaler.offerings import REFUSED_FOR
 from simulation.boxes import Habit
 from simulation.wire import Tap
 from simulation.world import CONFIG, Simulation

@@ -14,11 +14,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaler.config import LARGEST, ConfigError, LaunchTemplate, RegisterAt, Registration, load
 from scaler.model import Market
 from scaler.problem import Severity
-from scaler.schedule import Schedule
-from scaler.schema import SCHEMA, Schema
+from scaler.settings.config import LARGEST, ConfigError, LaunchTemplate, RegisterAt, Registration, load
+from scaler.settings.schedule import Schedule
+from scaler.settings.schema import SCHEMA, Schema
 from tests.configs import BASE, changed, lines, problems, read
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "config.example.yaml"

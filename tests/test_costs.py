@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scaler.config import Config
-from scaler.costs import costs_of, in_short, table_of
 from scaler.decide import decide
 from scaler.model import Memory, Snapshot, Tick
-from scaler.page import markdown
-from scaler.status import status
-from scaler.trend import Trend, then
+from scaler.reporting.costs import costs_of, in_short, table_of
+from scaler.reporting.page import markdown
+from scaler.reporting.status import status
+from scaler.reporting.trend import Trend, then
+from scaler.settings.config import Config
 from tests.worlds import NOW, booting, config, pool, span, world
 
 PRICED = config(pool("amd64", price_per_hour=0.1), pool("arm64", price_per_hour=0.08), price_per_minute=0.006)

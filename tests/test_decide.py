@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from scaler.config import Config, RegisterAt, Registration
 from scaler.decide import decide
-from scaler.memory import remember
+from scaler.deciding.memory import remember
+from scaler.deciding.offerings import offerings
+from scaler.deciding.standing import is_ours
 from scaler.model import (
     Breaker,
     Down,
@@ -33,9 +34,8 @@ from scaler.model import (
     Up,
     View,
 )
-from scaler.offerings import offerings
-from scaler.schedule import Schedule
-from scaler.standing import is_ours
+from scaler.settings.config import Config, RegisterAt, Registration
+from scaler.settings.schedule import Schedule
 from tests.worlds import (
     API,
     NOW,

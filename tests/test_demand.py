@@ -12,9 +12,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.growth import KINDS, config_for, parts, snapshot_of
-from scaler.config import Config
 from scaler.decide import decide
 from scaler.model import Instance, Job, JobStatus, Launch, Memory, Plan, Reason, Snapshot, Subject
+from scaler.settings.config import Config
 from tests.worlds import NOW, PREFIX, Piece, both, config, idle, instance, job, pool, runner, working, world
 
 REPOSITORIES = ("acme/api", "acme/web", "acme/docs")

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from scaler.doctor_aws import permissions, subjects, trusted
-from scaler.inputs import INPUTS, PREFIX
+from scaler.checking.doctor_aws import permissions, subjects, trusted
 from scaler.sandbox.aws.iam_checks import Check
 from scaler.sandbox.aws.oidc import Job
 from scaler.sandbox.aws.seed import SUBJECT, add_role, launch_data, trust
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.sandbox import TOKEN
+from scaler.settings.inputs import INPUTS, PREFIX
 from tests import iam
 from tests.conftest import ROLE, Ran, World
 from tests.fetched import needed
@@ -307,7 +307,7 @@ def test_the_stack_allows_what_is_simulated() -> None:
 
 
 def test_the_doctors_role_may_do_what_it_calls_and_nothing_that_writes() -> None:
-    source = (ROOT / "scaler/aws_look.py").read_text()
+    source = (ROOT / "scaler/aws/look.py").read_text()
     called = {
         str(node.value)
         for node in ast.walk(ast.parse(source))

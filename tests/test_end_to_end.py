@@ -10,7 +10,7 @@ import sys
 import jsonschema
 import pytest
 
-from scaler.offerings import REFUSED_FOR
+from scaler.deciding.offerings import REFUSED_FOR
 from scaler.sandbox.github.state import JobSpec
 from tests.conftest import NOTHING, ROOT, World
 

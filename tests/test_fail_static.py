@@ -17,8 +17,8 @@ import pytest
 
 from scaler.exits import Exit, exit_code
 from scaler.model import Tick, Unavailable
-from scaler.page import markdown
-from scaler.report import as_json
+from scaler.reporting.page import markdown
+from scaler.reporting.report import as_json
 from scaler.sandbox.aws.settings import Consistency
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from scaler.decide import decide
+from scaler.deciding.freshness import LIFE, NOTICE, review_images
 from scaler.exits import Exit, exit_code
-from scaler.freshness import LIFE, NOTICE, review_images
 from scaler.model import Image, Memory, Reason, Tick
-from scaler.page import markdown
-from scaler.report import alerts
+from scaler.reporting.page import markdown
+from scaler.reporting.report import alerts
+from scaler.reporting.status import status
 from scaler.sandbox.aws.settings import Image as SeedImage
 from scaler.sandbox.github.faults import Fault, FaultKind
-from scaler.status import status
 from simulation.wire import Tap
 from simulation.world import START, Simulation
 from tests.worlds import NOW, config, idle, span, world

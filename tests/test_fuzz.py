@@ -18,16 +18,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaler import report
-from scaler.config import Config, ConfigError
 from scaler.decide import decide
+from scaler.deciding.memory import StateError, decode, encode
 from scaler.exits import Exit, exit_code
-from scaler.inputs import INPUTS, Answered, InputError, Inputs, parse
-from scaler.memory import StateError, decode, encode
 from scaler.model import Breaker, Link, Memory, Tick, Unavailable, View
-from scaler.page import markdown
+from scaler.reporting import report
+from scaler.reporting.page import markdown
+from scaler.reporting.status import status
 from scaler.sandbox.github.http import Request, Response
-from scaler.status import status
+from scaler.settings.config import Config, ConfigError
+from scaler.settings.inputs import INPUTS, Answered, InputError, Inputs, parse
 from simulation.wire import Tap
 from tests.configs import BASE, read
 from tests.leftovers import Leftovers, leftovers

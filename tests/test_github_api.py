@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scaler.clock import RealClock
-from scaler.github_api import GitHubApi
+from scaler.github.api import GitHubApi
 from scaler.model import ApiError, Denied, Removal, Unavailable
 from scaler.sandbox.loopback import HttpAnswer, HttpRequest, LoopbackServer
 from tests import looking

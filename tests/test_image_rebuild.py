@@ -23,8 +23,8 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from scaler.config import LaunchTemplate
 from scaler.sandbox.aws.seed import IMAGES
+from scaler.settings.config import LaunchTemplate
 from scripts.image.aws import new_version
 from tests.embedded_aws import embedded_aws
 from tests.fetch_openapi import whole

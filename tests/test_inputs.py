@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler import __version__
-from scaler.command_line import COMMANDS, FLAGS
 from scaler.durations import parse as parse_duration
 from scaler.durations import show
-from scaler.inputs import INPUTS, MODES, PREFIX, Answered, Command, InputError, Inputs, parse
+from scaler.settings.command_line import COMMANDS, FLAGS
+from scaler.settings.inputs import INPUTS, MODES, PREFIX, Answered, Command, InputError, Inputs, parse
 from scaler.text import nearest, quoted, safe
 
 TOKEN = "made-up-token-of-the-tests"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scaler.clock import RealClock
-from scaler.github_api import GitHubApi
-from scaler.kept import Kept, Page
+from scaler.github.api import GitHubApi
+from scaler.github.kept import Kept, Page
 from scaler.model import Job, Unavailable
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.faults import Fault, FaultKind

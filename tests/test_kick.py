@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scaler.inputs import INPUTS
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import JobSpec, Run, Workflow
+from scaler.settings.inputs import INPUTS
 from tests.conftest import CONFIG, Ran, World
 
 SCALER = "acme/runner-scaler"

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from scaler.act import Acted, Actor
-from scaler.aws_api import AwsApi
+from scaler.aws.api import AwsApi
 from scaler.model import Launch, Market, Outcome, Plan, Reason, Result, Snapshot, Terms
 from scaler.sandbox.aws.server import Call
 from scaler.sandbox.aws.settings import PUBLISHED_THROTTLES

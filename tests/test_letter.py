@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from scaler.config import Registration
-from scaler.letter import letter
+from scaler.acting.letter import letter
 from scaler.model import Secret
+from scaler.settings.config import Registration
 from tests.worlds import pool
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs/parameter.schema.json").read_text())

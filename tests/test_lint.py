@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.lint import runs_on
+from scaler.checking.lint import runs_on
 from scaler.sandbox.github.faults import Fault, FaultKind
 from tests.conftest import Ran, World
 

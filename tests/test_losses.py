@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from scaler.decide import decide
+from scaler.deciding.losses import LOSS_KEPT, LOSSES, POWERED_OFF, review_losses
+from scaler.deciding.memory import LIMIT, decode, encode, remember
 from scaler.exits import Exit, exit_code
-from scaler.losses import LOSS_KEPT, LOSSES, POWERED_OFF, review_losses
-from scaler.memory import LIMIT, decode, encode, remember
 from scaler.model import (
     EndedJob,
     Instance,
@@ -29,7 +29,7 @@ from scaler.model import (
     Tick,
     View,
 )
-from scaler.report import alerts
+from scaler.reporting.report import alerts
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.state import Run
 from simulation.wire import Tap

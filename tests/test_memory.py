@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.losses import LOSSES
-from scaler.memory import GHOSTS, LIMIT, REFUSED, StateError, decode, encode, remember
+from scaler.deciding.losses import LOSSES
+from scaler.deciding.memory import GHOSTS, LIMIT, REFUSED, StateError, decode, encode, remember
+from scaler.deciding.offerings import REFUSED_FOR
 from scaler.model import Breaker, Launch, Link, LinkState, Loss, Market, Memory, Outcome, Reason, Result, Terms
-from scaler.offerings import REFUSED_FOR
 from tests.worlds import NOW, span
 
 times = st.integers(0, 10**8).map(lambda minutes: NOW.fromtimestamp(minutes * 60, NOW.tzinfo))

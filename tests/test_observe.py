@@ -11,8 +11,8 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from scaler.aws_api import AwsApi
-from scaler.memory import encode
+from scaler.aws.api import AwsApi
+from scaler.deciding.memory import encode
 from scaler.model import Down, Memory, Snapshot, Unseen, Up, View
 from scaler.observe import Observer
 from scaler.sandbox.github.faults import Fault, FaultKind

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scaler.aws_fleet import all_offered, fleet_request, named_refused
+from scaler.aws.fleet import all_offered, fleet_request, named_refused
+from scaler.deciding.offerings import REFUSED_FOR, Override, offerings, terms, why_refused
 from scaler.model import Market, Memory, Terms
-from scaler.offerings import REFUSED_FOR, Override, offerings, terms, why_refused
 from tests.worlds import NOW, config, pool, span
 
 SPOT, ON_DEMAND = Market.SPOT, Market.ON_DEMAND

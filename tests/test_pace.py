@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scaler.pace import LIMITS, Bucket, Limit, Pace
+from scaler.acting.pace import LIMITS, Bucket, Limit, Pace
 from simulation.wire import LoneClock, VirtualClock
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -12,11 +12,11 @@ from cmarkgfm.cmark import Options
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.config import Config
 from scaler.decide import decide
-from scaler.markup import LONGEST, plain
 from scaler.model import Memory, Outcome, Result, Snapshot, Tick, Up, View
-from scaler.page import ALL_ROWS, ROWS, markdown
+from scaler.reporting.markup import LONGEST, plain
+from scaler.reporting.page import ALL_ROWS, ROWS, markdown
+from scaler.settings.config import Config
 from scaler.text import safe
 from tests.worlds import API, WEB, booting, config, ghost, idle, job, jobs, pool, unseen, working, world
 

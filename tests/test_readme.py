@@ -17,10 +17,10 @@ import pytest
 import yaml
 from botocore import xform_name
 
-from scaler.config import load
 from scaler.decide import decide
 from scaler.exits import PATIENCE, Exit
-from scaler.inputs import Command
+from scaler.settings.config import load
+from scaler.settings.inputs import Command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

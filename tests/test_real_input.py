@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from scaler.clock import RealClock
-from scaler.github_api import GitHubApi
+from scaler.github.api import GitHubApi
 from scaler.model import JobStatus
 from scaler.sandbox.sandbox import Sandbox
 from tests import looking, pygithub_recordings

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from scaler.config import Config
 from scaler.decide import decide
 from scaler.exits import Exit, exit_code
 from scaler.model import JobStatus, Memory, Outcome, Result, Snapshot, Tick, Unseen, Up, View
-from scaler.report import ALERTS, age_of, alerts, headline, lines
-from scaler.status import ROWS, status
+from scaler.reporting.report import ALERTS, age_of, alerts, headline, lines
+from scaler.reporting.status import ROWS, status
+from scaler.settings.config import Config
 from tests.worlds import API, NOW, WEB, booting, config, ghost, job, jobs, span, unseen, working, world
 
 CONFIG = config()

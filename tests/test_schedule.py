@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.schedule import Schedule, parse_cron
+from scaler.settings.schedule import Schedule, parse_cron
 
 WORKDAYS = Schedule("0 8 * * mon-fri", "Europe/Berlin", timedelta(hours=10), 2)
 

@@ -15,9 +15,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaler import schema_kinds
 from scaler.problem import Severity
-from scaler.schema import SCHEMA, Schema, schema_text
+from scaler.settings import schema_kinds
+from scaler.settings.schema import SCHEMA, Schema, schema_text
 from tests.configs import problems, read
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "config.example.yaml"

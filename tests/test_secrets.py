@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from scaler.publish import Publisher
+from scaler.reporting.publish import Publisher
 from scaler.sandbox.github.apps import App
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.server import Exchange

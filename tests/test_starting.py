@@ -38,9 +38,9 @@ def parents(module: str) -> set[str]:
 def test_the_jobs_token_is_asked_for_before_any_sdk_is_loaded(world: World) -> None:
     """The token is the first thing that a run with a role asks for; it comes while all else is loaded."""
     modules = loaded(world, "auto")
-    asked = modules.index("scaler.job_token")
+    asked = modules.index("scaler.aws.job_token")
     assert asked < first(modules, SDKS) < len(modules)
-    assert asked < first(modules, {"scaler.decide", "scaler.report", "scaler.reconcile"})
+    assert asked < first(modules, {"scaler.decide", "scaler.reporting.report", "scaler.reconcile"})
 
 
 def test_githubs_sdk_is_loaded_after_awss(world: World) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from scaler.config import Config
 from scaler.decide import decide
+from scaler.deciding.offerings import offerings
 from scaler.model import (
     Breaker,
     Command,
@@ -37,7 +37,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.offerings import offerings
+from scaler.settings.config import Config
 from tests.worlds import (
     API,
     NOW,

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from scaler.chart import LOWEST, chart
 from scaler.decide import decide
 from scaler.model import Memory, Snapshot, Tick, View
-from scaler.page import markdown
-from scaler.trend import POINTS, STEP, Point, Trend, then
+from scaler.reporting.chart import LOWEST, chart
+from scaler.reporting.page import markdown
+from scaler.reporting.trend import POINTS, STEP, Point, Trend, then
 from tests.worlds import NOW, booting, config, idle, job, jobs, span, unseen, working, world
 
 CONFIG = config()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
 from scaler.durations import parse
 from scaler.model import (
     Instance,
@@ -20,6 +19,7 @@ from scaler.model import (
     Unseen,
     View,
 )
+from scaler.settings.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 PREFIX = "main-1a2b3c-"

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Lock
 
-from scaler.config import Config, Pool, Registration
-from scaler.letter import letter
+from scaler.acting.letter import letter
+from scaler.acting.pace import Limit, Pace
 from scaler.model import (
     ApiError,
     Cloud,
@@ -25,7 +25,7 @@ from scaler.model import (
     Scope,
     Secret,
 )
-from scaler.pace import Limit, Pace
+from scaler.settings.config import Config, Pool, Registration
 
 TRIES = 3
 """So often a scope's token is asked for in one tick; then what waits for it is left to the next."""

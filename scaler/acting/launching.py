@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
-from scaler.attempt import MAX_CALLS_PER_SLOT, Attempt, failed_by, next_step, on_the_way
-from scaler.hand_over import HandOvers
-from scaler.memory import encode
+from scaler.acting.attempt import MAX_CALLS_PER_SLOT, Attempt, failed_by, next_step, on_the_way
+from scaler.acting.hand_over import HandOvers
+from scaler.acting.pace import Limit, Pace
+from scaler.deciding.memory import encode
 from scaler.model import ApiError, Cloud, Denied, Instance, Launch, Memory, Outcome, Result, Snapshot, View
-from scaler.pace import Limit, Pace
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from scaler.config import Pool
 from scaler.model import Secret
+from scaler.settings.config import Pool
 
 
 def letter(pool: Pool, url: str, name: str, group: str | None, secret: Secret) -> str:

@@ -15,10 +15,9 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scaler.aws_errors import answer_for, code_of, fleet_answer, refusal
-from scaler.aws_fleet import TAG, all_offered, fleet_request, named_refused
+from scaler.aws.errors import answer_for, code_of, fleet_answer, refusal
+from scaler.aws.fleet import TAG, all_offered, fleet_request, named_refused
 from scaler.boundary import ServerClock, readable
-from scaler.config import Config
 from scaler.model import (
     Clock,
     Image,
@@ -32,6 +31,7 @@ from scaler.model import (
     Terms,
     Unavailable,
 )
+from scaler.settings.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -19,8 +19,8 @@ from botocore.config import Config as BotoConfig
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scaler.aws_errors import code_of, refusal, said
-from scaler.job_token import AUDIENCE, PERMISSION_REMEDY, JobToken
+from scaler.aws.errors import code_of, refusal, said
+from scaler.aws.job_token import AUDIENCE, PERMISSION_REMEDY, JobToken
 from scaler.model import Denied, Unavailable
 from scaler.text import safe
 

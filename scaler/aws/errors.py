@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from scaler.aws_codes import CLOCK, Meaning, is_known, mend_of, row_of
+from scaler.aws.codes import CLOCK, Meaning, is_known, mend_of, row_of
 from scaler.model import ApiError, Denied, LaunchAnswer, LaunchKind, Unavailable
 
 POLICY_REMEDY = """\

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scaler.aws_codes import Meaning, row_of
-from scaler.config import Config, Pool
+from scaler.aws.codes import Meaning, row_of
+from scaler.deciding.offerings import Override, offerings
 from scaler.model import Market, Terms
 from scaler.names import client_token
-from scaler.offerings import Override, offerings
+from scaler.settings.config import Config, Pool
 
 TAG = "runner-scaler:"
 FULL = frozenset({Meaning.NEXT_OVERRIDE, Meaning.NEXT_MARKET})

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scaler.aws_api import SETTINGS
-from scaler.aws_errors import code_of, refusal
+from scaler.aws.api import SETTINGS
+from scaler.aws.errors import code_of, refusal
 from scaler.boundary import readable
-from scaler.config import Pool
-from scaler.doctor_aws import Image, Permission
+from scaler.checking.doctor_aws import Image, Permission
 from scaler.model import Unavailable
+from scaler.settings.config import Pool
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from scaler.checks import Check, ok, unwise
+from scaler.checking.checks import Check, ok, unwise
 from scaler.clocks import Ran, Workflow
 from scaler.durations import passed
 

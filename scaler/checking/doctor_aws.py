@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
-from scaler.checks import Check, ok, unseen, unwise, wrong
-from scaler.config import Config, Pool
+from scaler.checking.checks import Check, ok, unseen, unwise, wrong
 from scaler.exits import Exit
 from scaler.model import ApiError
+from scaler.settings.config import Config, Pool
 
 IMAGE_OLD: Final = timedelta(days=25)
 """GitHub gives no jobs to a runner that is 30 days behind a release (docs: runner software updates)."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from scaler.checks import Check, ok, unseen, unwise, wrong
-from scaler.config import Config, RegisterAt
+from scaler.checking.checks import Check, ok, unseen, unwise, wrong
 from scaler.exits import Exit
 from scaler.model import ApiError, Runner, Scope
+from scaler.settings.config import Config, RegisterAt
 
 SOON = timedelta(days=14)
 WRITE = "that it may register and remove them shows when it first does"

@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol
 
 import yaml
 
-from scaler.checks import Check, ok, unseen, unwise, wrong
-from scaler.config import Config, Pool
-from scaler.demand import fitting_pools, why_no_pool
+from scaler.checking.checks import Check, ok, unseen, unwise, wrong
+from scaler.deciding.demand import fitting_pools, why_no_pool
 from scaler.durations import show
 from scaler.model import ApiError, Reason, Runner, Scope
+from scaler.settings.config import Config, Pool
 
 DEFAULT_TIMEOUT: Final = timedelta(minutes=360)
 """Of a job that names none (docs.github.com: workflow syntax, jobs.<job_id>.timeout-minutes)."""

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from scaler.asking import own_or_named
-from scaler.checks import Check, closing, ok, unseen, unwise, verdict
+from scaler.aws.job_token import JobToken
+from scaler.checking.checks import Check, closing, ok, unseen, unwise, verdict
+from scaler.checking.clocks_checked import judged
 from scaler.clock import RealClock
 from scaler.clocks import EVENTS
-from scaler.clocks_checked import judged
-from scaler.config import Config, load
-from scaler.inputs import Command, Inputs
-from scaler.job_token import JobToken
 from scaler.model import ApiError
-from scaler.publish import Publisher
+from scaler.reporting.publish import Publisher
+from scaler.settings.asking import own_or_named
+from scaler.settings.config import Config, load
+from scaler.settings.inputs import Command, Inputs
 
 
 class Preflight:
     """`doctor` and `lint`: a line for each thing that was looked at, as soon as it was. Nothing is changed."""
 
     def __init__(self, config: Config, inputs: Inputs, env: Mapping[str, str], publisher: Publisher) -> None:
-        from scaler.github_app import CONTENTS, credential_for, permissions_for  # noqa: PLC0415 - start-up time
-        from scaler.github_look import GitHubLooker  # noqa: PLC0415
+        from scaler.github.app import CONTENTS, credential_for, permissions_for  # noqa: PLC0415 - start-up time
+        from scaler.github.look import GitHubLooker  # noqa: PLC0415
 
         publisher.mask(inputs.workflow_token)
         self._config, self._inputs, self._env, self._publisher = config, inputs, env, publisher
@@ -39,7 +39,7 @@ class Preflight:
         if self._inputs.command is Command.DOCTOR:
             self._doctor()
         elif not self._inputs.offline:
-            from scaler.lint import lint  # noqa: PLC0415
+            from scaler.checking.lint import lint  # noqa: PLC0415
 
             self._tell(lint(self._config, self._github))
         self._publisher.say([closing(self._checks)])
@@ -51,8 +51,8 @@ class Preflight:
             self._checks.append(check)
 
     def _doctor(self) -> None:
-        from scaler.credentials import account_of, claims_of, session_for  # noqa: PLC0415
-        from scaler.doctor_github import look_at_github  # noqa: PLC0415
+        from scaler.aws.credentials import account_of, claims_of, session_for  # noqa: PLC0415
+        from scaler.checking.doctor_github import look_at_github  # noqa: PLC0415
         from scaler.names import runner_prefix  # noqa: PLC0415
 
         config = self._config
@@ -68,8 +68,8 @@ class Preflight:
             self._tell([unseen("AWS", error)])
         self._tell(look_at_github(config, self._github, prefix))
         if session is not None:
-            from scaler.aws_look import AwsLook  # noqa: PLC0415
-            from scaler.doctor_aws import look_at_aws, look_at_role, look_at_trust  # noqa: PLC0415
+            from scaler.aws.look import AwsLook  # noqa: PLC0415
+            from scaler.checking.doctor_aws import look_at_aws, look_at_role, look_at_trust  # noqa: PLC0415
 
             cloud = AwsLook(session, config.region)
             # The scaler's own role, whichever role looks at it.
@@ -83,7 +83,7 @@ class Preflight:
 
     def _clocks(self) -> Iterator[Check]:
         """When each clock last ticked."""
-        from scaler.github_workflows import GitHubWorkflows  # noqa: PLC0415
+        from scaler.github.workflows import GitHubWorkflows  # noqa: PLC0415
 
         itself = own_or_named(self._inputs, self._env)
         if itself is None:

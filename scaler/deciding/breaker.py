@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scaler.config import Config, Pool, Registration
+from scaler.deciding.standing import SETTLED, Phase, Standing, is_ours
 from scaler.model import Breaker, JobStatus, Memory, Runner, Snapshot, View
-from scaler.standing import SETTLED, Phase, Standing, is_ours
+from scaler.settings.config import Config, Pool, Registration
 
 BREAKER_FAILURES = 3
 BREAKER_PAUSE = timedelta(minutes=30)

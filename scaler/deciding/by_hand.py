@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaler.config import Config
-from scaler.demand import bars
+from scaler.deciding.demand import bars
+from scaler.deciding.room import Room
+from scaler.deciding.standing import Phase, Standing, terminate
 from scaler.model import (
     Command,
     Down,
@@ -20,8 +21,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.room import Room
-from scaler.standing import Phase, Standing, terminate
+from scaler.settings.config import Config
 
 
 def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up], *, blind: str) -> Plan:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
-from scaler.config import Config, Pool
+from scaler.deciding.losses import machines_gone, what_runs
+from scaler.deciding.room import Room
+from scaler.deciding.standing import Phase, Standing
+from scaler.deciding.supply import Need, Supply
 from scaler.durations import passed
-from scaler.losses import machines_gone, what_runs
 from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict, View
-from scaler.room import Room
-from scaler.standing import Phase, Standing
-from scaler.supply import Need, Supply
+from scaler.settings.config import Config, Pool
 
 MAX_QUEUE_AGE = timedelta(hours=24)
 """GitHub fails a job that was queued for longer (docs: self-hosted runners, routing precedence)."""

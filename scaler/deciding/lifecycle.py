@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 
-from scaler.breaker import after_failure, is_of_row, last_registered
-from scaler.config import Config
-from scaler.demand import Demand
+from scaler.deciding.breaker import after_failure, is_of_row, last_registered
+from scaler.deciding.demand import Demand
+from scaler.deciding.standing import SETTLED, Phase, Sight, Standing, is_ours, never_registered, terminate
 from scaler.durations import passed, show
 from scaler.model import (
     Breaker,
@@ -30,7 +30,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.standing import SETTLED, Phase, Sight, Standing, is_ours, never_registered, terminate
+from scaler.settings.config import Config
 
 DRAIN_WINDOW = timedelta(minutes=2)
 """How long a drained or orphaned instance may take to end itself; longer than GitHub's `busy` lags (60 s)."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from scaler.config import Config
+from scaler.deciding.offerings import SPOT_PAUSE
 from scaler.model import (
     Instance,
     Job,
@@ -28,7 +28,7 @@ from scaler.model import (
     Verdict,
     View,
 )
-from scaler.offerings import SPOT_PAUSE
+from scaler.settings.config import Config
 
 LOSS_KEPT = timedelta(hours=24)
 """So long a run may go on before its lost jobs are forgotten."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scaler.breaker import after_failure, after_launch, within_an_hour
+from scaler.deciding.breaker import after_failure, after_launch, within_an_hour
+from scaler.deciding.offerings import still_refused
 from scaler.model import (
     Breaker,
     Deregister,
@@ -29,7 +30,6 @@ from scaler.model import (
     Result,
     Terms,
 )
-from scaler.offerings import still_refused
 
 VERSION = 3
 LIMIT = 4096

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from scaler.config import Pool
 from scaler.durations import passed
 from scaler.model import Market, Memory, Terms
+from scaler.settings.config import Pool
 
 REFUSED_FOR = timedelta(minutes=3)
 """An offering without capacity is not asked for again for so long (as Karpenter has it: cache.UnavailableOfferingsTTL)."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from scaler.breaker import allowance, breaker_sentence, is_open, within_an_hour
-from scaler.config import Config, Pool
+from scaler.deciding.breaker import allowance, breaker_sentence, is_open, within_an_hour
+from scaler.deciding.offerings import terms, why_refused
 from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot, View
-from scaler.offerings import terms, why_refused
+from scaler.settings.config import Config, Pool
 
 LAUNCHES_PER_TICK = 100
 LAUNCHES_PER_HOUR_AND_SLOT = 20

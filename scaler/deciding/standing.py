@@ -7,8 +7,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from scaler.config import Config, Pool, Registration
 from scaler.model import Instance, InstanceState, Job, JobStatus, Reason, Runner, Scope, Snapshot, Terminate, View
+from scaler.settings.config import Config, Pool, Registration
 
 SETTLED = timedelta(minutes=5)
 """AWS lists are eventually consistent: younger things may be missing from one."""

@@ -10,8 +10,8 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from scaler.deciding.standing import Phase, Standing
 from scaler.model import Scope
-from scaler.standing import Phase, Standing
 
 
 class Need(NamedTuple):

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from github.Auth import Auth
 
 from scaler.boundary import readable
-from scaler.github_rest import GitHubRest, integer, mapping, message_of
+from scaler.github.rest import GitHubRest, integer, mapping, message_of
 from scaler.model import (
     Clock,
     Denied,

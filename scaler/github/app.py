@@ -15,10 +15,10 @@ from github import Auth
 from jwt import PyJWTError
 
 from scaler.boundary import readable
-from scaler.config import Config, RegisterAt
-from scaler.github_rest import GitHubRest, integer, message_of
-from scaler.inputs import AppKey, Inputs
+from scaler.github.rest import GitHubRest, integer, message_of
 from scaler.model import ApiError, Clock, Denied, Scope
+from scaler.settings.config import Config, RegisterAt
+from scaler.settings.inputs import AppKey, Inputs
 
 SPARE = timedelta(minutes=5)
 """A token is renewed so long before its end: a call that is on its way then is still let in."""

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from scaler.boundary import readable
-from scaler.doctor_github import RepositoryFacts, Token
-from scaler.github_api import GitHubApi
-from scaler.github_rest import integer
+from scaler.checking.doctor_github import RepositoryFacts, Token
+from scaler.github.api import GitHubApi
+from scaler.github.rest import integer
 from scaler.model import Unavailable
 
 FOLDER = ".github/workflows"

@@ -21,9 +21,9 @@ from github import Auth, Github, GithubException
 from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass, Requester
 
 from scaler.boundary import ServerClock
-from scaler.budget import LONGEST_WAIT, Budget
-from scaler.github_errors import refusal
-from scaler.kept import Kept, Page
+from scaler.github.budget import LONGEST_WAIT, Budget
+from scaler.github.errors import refusal
+from scaler.github.kept import Kept, Page
 from scaler.model import Clock, NotAsked, Unavailable
 
 API_VERSION = "2022-11-28"

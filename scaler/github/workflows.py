@@ -8,8 +8,8 @@ from typing import Any
 
 from scaler.boundary import readable
 from scaler.clocks import NotStartable, Ran, Workflow
-from scaler.github_errors import GITHUB_TOKEN_REMEDY
-from scaler.github_rest import GitHubRest, message_of
+from scaler.github.errors import GITHUB_TOKEN_REMEDY
+from scaler.github.rest import GitHubRest, message_of
 from scaler.model import Denied, Unavailable
 
 NEWEST = 10

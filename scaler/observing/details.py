@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from scaler.config import Config
 from scaler.model import ApiError, Cloud, Denied, GitHub, Image, Instance, Job, Memory, RunEnd
+from scaler.settings.config import Config
 
 
 class Details:

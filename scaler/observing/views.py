@@ -9,8 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from scaler.config import Config, RegisterAt, Registration
-from scaler.memory import StateError, decode
+from scaler.deciding.memory import StateError, decode
 from scaler.model import (
     ApiError,
     Cloud,
@@ -26,6 +25,7 @@ from scaler.model import (
     Unseen,
     View,
 )
+from scaler.settings.config import Config, RegisterAt, Registration
 
 CONNECTIONS = 64
 """Requests to GitHub at once, of the 100 that it allows (docs: rate limits for the REST API)."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import timedelta
 
-from scaler.trend import Trend
+from scaler.reporting.trend import Trend
 
 LOWEST = 10
 """The axis reaches that far at least: below it Mermaid writes fractions of jobs."""

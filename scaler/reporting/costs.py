@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from scaler.config import Config
 from scaler.durations import passed
-from scaler.report import counted
-from scaler.trend import Trend
+from scaler.reporting.report import counted
+from scaler.reporting.trend import Trend
+from scaler.settings.config import Config
 
 HOUR, DAY = timedelta(hours=1), 24.0
 

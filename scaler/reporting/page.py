@@ -11,12 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from scaler.chart import chart
-from scaler.config import Config
-from scaler.costs import Costs, costs_of, in_short, table_of
-from scaler.markup import code, folded, link, plain, table
 from scaler.model import Outcome, Reason, Result, Subject, Tick, Verdict
-from scaler.report import (
+from scaler.reporting.chart import chart
+from scaler.reporting.costs import Costs, costs_of, in_short, table_of
+from scaler.reporting.markup import code, folded, link, plain, table
+from scaler.reporting.report import (
     NOT_OURS,
     URGENCY,
     WAITING,
@@ -31,7 +30,8 @@ from scaler.report import (
     state,
     verb,
 )
-from scaler.trend import Trend, first
+from scaler.reporting.trend import Trend, first
+from scaler.settings.config import Config
 
 OPEN_ROWS = 20
 """Rows of a list that nobody has to unfold."""

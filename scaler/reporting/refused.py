@@ -5,7 +5,7 @@ from __future__ import annotations
 from scaler.clocks import NotStartable
 from scaler.exits import Exit
 from scaler.model import ApiError, Denied
-from scaler.publish import Publisher
+from scaler.reporting.publish import Publisher
 
 
 def refused(publisher: Publisher, error: ApiError, otherwise: str = "nothing was changed") -> Exit:

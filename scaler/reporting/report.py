@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from scaler.config import Config
 from scaler.durations import passed
 from scaler.exits import Exit, exit_code
 from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Unseen, Verdict
+from scaler.settings.config import Config
 from scaler.text import safe
 
 URGENCY = (

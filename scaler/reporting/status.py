@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scaler.config import Config
-from scaler.costs import costs_of, in_short
 from scaler.model import Reason, Subject, Tick, Verdict
-from scaler.report import NOT_OURS, age_of, blind, by_urgency, headline, state
+from scaler.reporting.costs import costs_of, in_short
+from scaler.reporting.report import NOT_OURS, age_of, blind, by_urgency, headline, state
+from scaler.reporting.trend import first
+from scaler.settings.config import Config
 from scaler.text import safe
-from scaler.trend import first
 
 ROWS = 100
 """A list at a terminal is cut there, with a count; the JSON document has all of it."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from scaler.model import Reason, Subject, Tick, View
-from scaler.report import IDLE, WAITING
+from scaler.reporting.report import IDLE, WAITING
 
 POINTS = 60
 """A series has no more: enough for a chart, and a watch of days costs no more memory than one of minutes."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scaler.clocks import Workflow, own_workflow
-from scaler.config import Config, Pool, RegisterAt
-from scaler.inputs import Command, InputError, Inputs
 from scaler.model import Down, Scope, Up
 from scaler.problem import Problem
+from scaler.settings.config import Config, Pool, RegisterAt
+from scaler.settings.inputs import Command, InputError, Inputs
 
 
 def asked_by_hand(inputs: Inputs, config: Config) -> tuple[Up | Down, ...]:

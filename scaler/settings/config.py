@@ -12,12 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from scaler import config_rules, yaml_marks
 from scaler.model import Market
 from scaler.problem import Problem, Severity
-from scaler.schedule import Schedule
-from scaler.schema import SCHEMA, VERSION
-from scaler.schema_check import Checked
+from scaler.settings import config_rules, yaml_marks
+from scaler.settings.schedule import Schedule
+from scaler.settings.schema import SCHEMA, VERSION
+from scaler.settings.schema_check import Checked
 from scaler.text import safe
 
 LARGEST: Final = 256 * 1024

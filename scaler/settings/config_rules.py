@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from scaler.durations import show
-from scaler.schema_check import Checked, join
+from scaler.settings.schema_check import Checked, join
 from scaler.text import quoted
 
 DEFAULT_LABELS = frozenset({"self-hosted", "linux", "windows", "macos", "x64", "x86", "arm", "arm64"})

@@ -9,8 +9,8 @@ from datetime import timedelta
 from urllib.parse import SplitResult, urlsplit
 
 from scaler import durations
-from scaler.schema import Schema
-from scaler.schema_check import refusal
+from scaler.settings.schema import Schema
+from scaler.settings.schema_check import refusal
 from scaler.text import quoted
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from scaler.clocks import own_workflow
-from scaler.command_line import Answered, Given, Unusable, read_line
-from scaler.input_table import INPUTS, MODES, PREFIX, Input
-from scaler.input_values import (
+from scaler.problem import Problem
+from scaler.settings.command_line import Answered, Given, Unusable, read_line
+from scaler.settings.input_table import INPUTS, MODES, PREFIX, Input
+from scaler.settings.input_values import (
     api_url,
     app_id,
     boolean,
@@ -26,8 +27,7 @@ from scaler.input_values import (
     token,
     workflow_file,
 )
-from scaler.problem import Problem
-from scaler.schema import ARCH, AWS_REGION, AWS_ROLE, POOL_NAME, REPOSITORY_NAME
+from scaler.settings.schema import ARCH, AWS_REGION, AWS_ROLE, POOL_NAME, REPOSITORY_NAME
 from scaler.text import nearest, quoted
 
 __all__ = ["INPUTS", "MODES", "PREFIX", "Answered", "Command", "Input", "InputError", "Inputs", "parse"]

@@ -8,11 +8,11 @@ from collections.abc import Mapping as Map
 from functools import lru_cache
 from typing import Any
 
-from scaler import schema_kinds
 from scaler.problem import Problem, Severity
-from scaler.schema import Schema
+from scaler.settings import schema_kinds
+from scaler.settings.schema import Schema
+from scaler.settings.yaml_marks import Mapping, Node, Scalar, Sequence
 from scaler.text import nearest, quoted
-from scaler.yaml_marks import Mapping, Node, Scalar, Sequence
 
 _JSON = {Scalar: "a single value", Sequence: "a list", Mapping: "a mapping"}
 _INVALID: Any = object()

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from scaler import durations, schedule
-from scaler.schema import LABEL, REGION, REGIONS, TAG_KEY, Schema
+from scaler import durations
+from scaler.settings import schedule
+from scaler.settings.schema import LABEL, REGION, REGIONS, TAG_KEY, Schema
 from scaler.text import nearest, quoted
 
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 from github import Auth, Github
 
-from scaler.config import Config, ConfigError, load
-from scaler.credentials import session_for
-from scaler.job_token import JobToken
+from scaler.aws.credentials import session_for
+from scaler.aws.job_token import JobToken
 from scaler.model import Denied, Unavailable
-from scaler.publish import Publisher
+from scaler.reporting.publish import Publisher
+from scaler.settings.config import Config, ConfigError, load
 from scripts.image import aws
 from scripts.image.files import PINS, with_pins, with_versions
 from scripts.image.proposal import Checkout, Refused, propose

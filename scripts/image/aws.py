@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 
-from scaler.config import LaunchTemplate, Pool
+from scaler.settings.config import LaunchTemplate, Pool
 from scripts.image.release import Release
 
 KEPT = 3

@@ -1,0 +1,1 @@
+"""How a plan's launches are carried out, from the client token to the secret."""

@@ -1,0 +1,1 @@
+"""GitHub's API: the adapter, its credentials, limits and refusals."""

@@ -68,7 +68,7 @@ class ImageMachines(Machines):
     """
 
     start_with = CHROOT
-    namespaces = ("--mount", "--net", "--uts", "--ipc")
+    namespaces: tuple[str, ...] = ("--mount", "--net", "--uts", "--ipc")
 
     def __init__(self, image: Image, authority: Authority, *arguments: Any, damage: str = "", **more: Any) -> None:
         super().__init__(*arguments, **more)

@@ -35,6 +35,7 @@ JOBS_AN_HOUR = [12, 12, 10, 8, 10, 12, 12, 10, 6, 4, 3, 2, 2, 1, 1, 1, 1, 1, 1, 
 """Runs in each hour, from 8 in the morning on."""
 SETUP = 12.0
 WATCH, EVERY = 50 * 60.0, 15.0
+DEFAULT_LINGER, FOR_EVER = 330.0, math.inf
 QUARTER = 900.0
 PRICE = 0.006
 """Dollars a minute of a 2-core hosted runner (docs.github.com: Actions runner pricing)."""
@@ -133,9 +134,9 @@ class Day:
 class Scaler:
     """The scaler's workflow: one run at a time and one that waits, of single ticks or of watches that hand over."""
 
-    def __init__(self, day: Day, *, watch: bool, for_ever: bool = False) -> None:
-        """It runs when it is asked to; a watch `for_ever` does not end when it is quiet."""
-        self.day, self.watch, self._for_ever = day, watch, for_ever
+    def __init__(self, day: Day, linger: float | None) -> None:
+        """It runs when it is asked to. A watch lingers for so many seconds; without them it is a single tick."""
+        self.day, self._linger = day, linger
         self.minutes = 0
         self._busy = self._waiting = False
         self._began = 0.0
@@ -150,24 +151,26 @@ class Scaler:
 
     def _begin(self) -> None:
         self._began = self.day.now
-        if not self.watch:
+        if self._linger is None:
             self.day.sim.tick()
             self._over()
             return
-        self._reconciler, self._number = self.day.sim.reconciler(), 0
-        self._look()
+        self._reconciler, self._number, self._worked = self.day.sim.reconciler(), 0, self._began
+        self._look(self._linger)
 
-    def _look(self) -> None:
+    def _look(self, linger: float) -> None:
         began = self.day.now
         tick = self._reconciler.tick(deep=self._number % DEEP_EVERY == 0)
         self._number += 1
+        quiet = is_quiet(tick)
+        self._worked = self._worked if quiet else self.day.now
         if began + EVERY > self._began + WATCH:
-            self._waiting = self._waiting or has_work(tick) or self._for_ever
+            self._waiting = self._waiting or has_work(tick) or linger == FOR_EVER
             self._over()
-        elif is_quiet(tick) and not self._for_ever:
+        elif quiet and self.day.now - self._worked >= linger:
             self._over()
         else:
-            self.day.at(max(began + EVERY, self.day.now), self._look)
+            self.day.at(max(began + EVERY, self.day.now), partial(self._look, linger))
 
     def _over(self) -> None:
         self.minutes += billed(self.day.now - self._began)
@@ -250,20 +253,20 @@ def every(seconds: float) -> Clock:
     return clock
 
 
-FOR_EVER = "watch without end"
-CLOCKS: dict[str, tuple[bool, tuple[Clock, ...]]] = {
-    "schedule alone, as before August 2026": (False, (before_august,)),
-    "schedule alone, as since": (False, (since_august,)),
-    "schedule that begins a watch, as since": (True, (since_august,)),
-    "workflow_run, and the schedule": (False, (workflow_run, since_august)),
-    "kick from another repository, and the schedule": (False, (kick, since_august)),
-    "workflow_run that begins a watch, and the schedule": (True, (workflow_run, since_august)),
-    "up, job, down, and the schedule": (False, (up_job_down, since_august)),
-    "outside rule, every five minutes": (False, (every(300),)),
-    "outside rule, every minute": (False, (every(60),)),
-    FOR_EVER: (True, (once,)),
+CLOCKS: dict[str, tuple[float | None, tuple[Clock, ...]]] = {
+    "schedule alone, as before August 2026": (None, (before_august,)),
+    "schedule alone, as since": (None, (since_august,)),
+    "schedule that begins a watch, as since": (0.0, (since_august,)),
+    "workflow_run, and the schedule": (None, (workflow_run, since_august)),
+    "kick from another repository, and the schedule": (None, (kick, since_august)),
+    "workflow_run that begins a watch, and the schedule": (0.0, (workflow_run, since_august)),
+    "the same with the default `linger`": (DEFAULT_LINGER, (workflow_run, since_august)),
+    "up, job, down, and the schedule": (None, (up_job_down, since_august)),
+    "outside rule, every five minutes": (None, (every(300),)),
+    "outside rule, every minute": (None, (every(60),)),
+    "watch without end": (FOR_EVER, (once,)),
 }
-"""By name: whether a run is a watch, and what starts one."""
+"""By name: how long a watch lingers (None: a run is a single tick), and what starts one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +288,9 @@ class Row:
 
 def measured(name: str, hours: int, seed: int) -> Row:
     """A day under one clock."""
-    watch, clocks = CLOCKS[name]
+    linger, clocks = CLOCKS[name]
     day = Day(hours, seed)
-    scaler, others = Scaler(day, watch=watch, for_ever=name == FOR_EVER), Minutes()
+    scaler, others = Scaler(day, linger), Minutes()
     for clock in clocks:
         clock(day, scaler, others)
     day.play()

@@ -31,10 +31,11 @@ WORK = frozenset(
         Reason.SUPPLY_UNSEEN,
     }
 )
-MOVING = frozenset(
+STIRRING = frozenset(
     {
         Reason.BOOTING,
         Reason.NO_SCOPE,
+        Reason.BUSY,
         Reason.IDLE,
         Reason.WANTED,
         Reason.SURPLUS,
@@ -43,6 +44,10 @@ MOVING = frozenset(
         Reason.GHOST,
     }
 )
+"""
+What a watch stays for. A running job is of it: what comes after it (a second stage, a reused runner's end) is announced
+by nobody. A hosted job is not, for it takes no instance; nor is an instance on hold, which may be so for days.
+"""
 
 
 class Reconciler:
@@ -81,12 +86,12 @@ class Reconciler:
 
     def watch(self, run_for: timedelta, every: timedelta, linger: timedelta, on_tick: Callable[[Tick], None]) -> bool:
         """
-        Tick every `every` until `run_for` is over, or nothing was queued or moving for `linger`; whether work is left.
+        Tick every `every` until `run_for` is over, or there was no work for `linger`; whether some is left.
 
         The clock starts a tick at a fixed pace; a tick that takes longer than `every` is followed at once.
         """
         clock = self._clock
-        start = quiet_since = clock.monotonic()
+        start = worked = clock.monotonic()
         number = 0
         while True:
             began = clock.monotonic()
@@ -94,10 +99,10 @@ class Reconciler:
             on_tick(tick)
             number += 1
             now = clock.monotonic()
-            if not is_quiet(tick):
-                quiet_since = now
+            quiet = is_quiet(tick)
+            worked = worked if quiet else now
             over = began + every.total_seconds() > start + run_for.total_seconds()
-            if over or now - quiet_since >= linger.total_seconds() or clock.stopping():
+            if over or (quiet and now - worked >= linger.total_seconds()) or clock.stopping():
                 return has_work(tick) and not clock.stopping()
             clock.sleep(began + every.total_seconds() - now)
             if clock.stopping():
@@ -110,13 +115,13 @@ def is_late(clock: Clock, began: float) -> bool:
 
 
 def is_quiet(tick: Tick) -> bool:
-    """Whether nothing needs the scaler: no job to serve, nothing launched, booting, idle or draining, all seen."""
+    """Whether nothing needs the scaler: no job to serve, no instance that boots, works, idles or leaves, all seen."""
     return not (tick.snapshot.unseen or tick.unseen or has_work(tick))
 
 
 def has_work(tick: Tick) -> bool:
     """Whether a tick, in what it saw, had something to do or to wait for."""
-    reasons = ((WORK if v.subject is Subject.JOB else MOVING, v.reason) for v in tick.plan.verdicts)
+    reasons = ((WORK if v.subject is Subject.JOB else STIRRING, v.reason) for v in tick.plan.verdicts)
     return bool(tick.outcomes) or any(reason in awaited for awaited, reason in reasons)
 
 

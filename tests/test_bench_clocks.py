@@ -18,7 +18,7 @@ def test_a_job_is_billed_in_whole_minutes(seconds: float, minutes: int) -> None:
 
 def test_what_is_asked_for_while_one_runs_comes_to_one_run() -> None:
     day = Day(0, 1)
-    scaler = Scaler(day, watch=False)
+    scaler = Scaler(day, None)
     for _ in range(5):
         scaler.ask()
     day.play()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import parse_qs
 
 import pytest
@@ -12,13 +14,15 @@ import pytest
 from scaler.__main__ import main
 from scaler.clock import RealClock
 from scaler.decide import decide
-from scaler.model import Memory, Tick
+from scaler.model import JobStatus, Memory, Snapshot, Tick
 from scaler.reconcile import is_quiet
 from scaler.sandbox.aws.iam_world import Credentials
 from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.server import Exchange
+from scaler.sandbox.github.state import JobSpec
+from simulation.world import Simulation
 from tests.conftest import World
-from tests.worlds import config, ghost
+from tests.worlds import config, ghost, job, working
 from tests.worlds import world as seen
 
 Looks = dict[float, set[str]]
@@ -79,6 +83,60 @@ def test_a_watch_lingers_for_the_longest_idle_timeout_and_two_looks(world: World
     world.amend("    max: 5\n  arm64", "    max: 5\n    idle_timeout: 7m\n  arm64")
     looks = watch("--for", "50m", "--every", "20s")
     assert max(looks) == 7 * 60 + 2 * 20
+
+
+def lone_watch(sim: Simulation, linger: timedelta) -> tuple[list[Tick], bool]:
+    """A watch of 50 minutes in virtual time: its ticks, and whether it ended with work left."""
+    ticks: list[Tick] = []
+    left = sim.reconciler().watch(timedelta(minutes=50), timedelta(seconds=15), linger, ticks.append)
+    return ticks, left
+
+
+def test_a_watch_that_lingers_for_nothing_stays_until_the_last_job_has_run_and_its_machine_is_gone() -> None:
+    sim = Simulation()
+    sim.push(minutes=20)
+    ticks, left = lone_watch(sim, timedelta())
+    assert 20 * 60 < (ticks[-1].snapshot.now - ticks[0].snapshot.now).total_seconds() < 25 * 60
+    assert [is_quiet(tick) for tick in ticks] == [False] * (len(ticks) - 1) + [True]
+    assert (left, sim.left()) == (False, {"instances": [], "runners": [], "parameters": []})
+
+
+def test_a_second_stage_that_nobody_announces_is_served_by_the_watch_that_served_the_first() -> None:
+    sim = Simulation()
+    pool = sim.config.pool("amd64")
+    assert pool is not None
+    first = JobSpec("build", pool.labels, 600)
+    run = sim.github.push("acme/api", [first, replace(first, name="test", needs=("build",))])
+    _, left = lone_watch(sim, timedelta())
+    assert (sim.github.run(run.id).conclusion, left) == ("success", False)
+
+
+def test_a_watch_whose_time_is_over_while_a_job_runs_has_work_left() -> None:
+    sim = Simulation()
+    sim.push(minutes=120)
+    ticks, left = lone_watch(sim, timedelta())
+    assert left
+    assert (ticks[-1].snapshot.now - ticks[0].snapshot.now).total_seconds() == 50 * 60
+
+
+def test_after_its_last_work_a_watch_lingers_for_so_long() -> None:
+    sim = Simulation()
+    sim.push(minutes=1)
+    ticks, _ = lone_watch(sim, timedelta(minutes=3))
+    quiet = [tick.snapshot.now for tick in ticks if is_quiet(tick)]
+    assert timedelta(minutes=2.5) < quiet[-1] - quiet[0] <= timedelta(minutes=3)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "stays"),
+    [
+        pytest.param(seen(working()), True, id="a job at a machine of ours"),
+        pytest.param(seen(working(hold=True)), False, id="a job at a machine on hold"),
+        pytest.param(seen(job(labels="ubuntu-latest", status=JobStatus.IN_PROGRESS)), False, id="a hosted job"),
+    ],
+)
+def test_a_watch_stays_for_jobs_of_ours_alone(snapshot: Snapshot, *, stays: bool) -> None:
+    assert is_quiet(Tick(snapshot, decide(config(), snapshot, Memory()))) is not stays
 
 
 def test_a_watch_writes_the_page_anew_with_the_chart_of_all_its_ticks(world: World, watch: Watch) -> None:

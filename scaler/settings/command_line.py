@@ -40,7 +40,13 @@ _WORKING = ("auto", "plan", "up", "down", "status")
 FLAGS: Final = (
     Flag("for", ("--for",), "TIME", "watch for so long, such as 50m [one tick]", ("auto",)),
     Flag("every", ("--every",), "TIME", "look so often during a watch [15s]", ("auto",)),
-    Flag("linger", ("--linger",), "TIME", "end a watch after so long without work", ("auto",)),
+    Flag(
+        "linger",
+        ("--linger",),
+        "TIME",
+        "end a watch after so long with no work and no running job [idle_timeout + 2 x every]",
+        ("auto",),
+    ),
     Flag("arch", ("-a", "--arch"), "ARCH", "launch for amd64 or arm64", ("up",)),
     Flag("pool", ("-p", "--pool"), "POOL", "launch from this pool", ("up",)),
     Flag("count", ("-n", "--count"), "N", "how many, 1 to 50 [1]", ("up",)),

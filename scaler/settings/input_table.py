@@ -41,7 +41,12 @@ INPUTS: Final = (
     _input("wait", "Wait until the runners are online: true or false.", "false", ("up",)),
     _input("for", "Watch for so long, such as 50m. Empty: one tick.", modes=("auto",)),
     _input("every", "How often to look during a watch.", "15s", ("auto",)),
-    _input("linger", "End a watch early after so long without work. Empty: idle_timeout + 2 x every.", "", ("auto",)),
+    _input(
+        "linger",
+        "End a watch early after so long with no work and no running job. Empty: idle_timeout + 2 x every.",
+        "",
+        ("auto",),
+    ),
     _input(
         "hand-over",
         "When the watch is over and there is work left, start the next run: true or false. Needs actions: write.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from simulation import boxes
 from simulation.boxes import Habit
 from simulation.play import AWS_ACTIONS, AWS_CODES, AWS_FAULTS, GITHUB_FAULTS, GITHUB_PATHS, Play
 from simulation.world import CONFIG, Simulation
@@ -164,3 +166,10 @@ def test_a_tick_without_the_wire_sees_and_decides_what_one_over_http_does() -> N
         direct, over_http = play.simulation.plan(), play.simulation.plan_over_http()
         assert direct.snapshot == over_http.snapshot
         assert direct.plan == over_http.plan
+
+
+def test_simulated_machines_have_the_limits_of_the_boot_script() -> None:
+    script = (HERE.parent / "packer/init-runner.sh").read_text()
+    limits = dict(re.findall(r"\b([A-Z_]+(?:TIMEOUT|LIFETIME))=(\d+)", script))
+    assert len(limits) == 3
+    assert {name: float(value) for name, value in limits.items()} == {name: getattr(boxes, name) for name in limits}

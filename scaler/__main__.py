@@ -69,20 +69,22 @@ def _run(inputs: Inputs, env: Mapping[str, str]) -> int:
     except (ConfigError, InputError) as error:
         _complain(publisher, error.problems)
         return error.code
-    if inputs.command in (Command.DOCTOR, Command.LINT):
-        from scaler.checking.preflight import Preflight  # noqa: PLC0415
-
-        _log(inputs)
-        return Preflight(config, inputs, env, publisher).run()
     clock = RealClock()
     stopped = _stop_on_signals(clock)
     _log(inputs)
+    looks = inputs.command in (Command.DOCTOR, Command.LINT)
     try:
-        code = _session(config, inputs, env, publisher, clock).run(inputs, asked)
+        if looks:
+            from scaler.checking.preflight import Preflight  # noqa: PLC0415
+
+            code = Preflight(config, inputs, env, publisher, clock).run()
+        else:
+            code = _session(config, inputs, env, publisher, clock).run(inputs, asked)
     except ApiError as error:
         return refused(publisher, error)
     if stopped:
-        print(f"stopped by {'SIGINT' if stopped[0] is Exit.INTERRUPTED else 'SIGTERM'}: {STOPPED}", file=sys.stderr)
+        told = "nothing was changed" if looks else STOPPED
+        print(f"stopped by {'SIGINT' if stopped[0] is Exit.INTERRUPTED else 'SIGTERM'}: {told}", file=sys.stderr)
         return stopped[0]
     return code
 

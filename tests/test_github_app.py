@@ -17,8 +17,7 @@ from scaler.sandbox.aws.oidc import real_now
 from scaler.sandbox.github.apps import App, Installation
 from scaler.sandbox.github.faults import Fault, FaultKind
 from scaler.sandbox.github.server import Exchange
-from tests.conftest import Ran, World
-from tests.test_watch import WorldClock
+from tests.conftest import Ran, World, WorldClock
 
 PERMISSIONS = {"metadata": "read", "actions": "read", "administration": "write", "contents": "read"}
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

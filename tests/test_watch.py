@@ -12,37 +12,19 @@ from urllib.parse import parse_qs
 import pytest
 
 from scaler.__main__ import main
-from scaler.clock import RealClock
 from scaler.decide import decide
 from scaler.model import JobStatus, Memory, Snapshot, Tick
 from scaler.reconcile import is_quiet
 from scaler.sandbox.aws.iam_world import Credentials
-from scaler.sandbox.clock import Clock
 from scaler.sandbox.github.server import Exchange
 from scaler.sandbox.github.state import JobSpec
 from simulation.world import Simulation
-from tests.conftest import World
+from tests.conftest import World, WorldClock
 from tests.worlds import config, ghost, job, working
 from tests.worlds import world as seen
 
 Looks = dict[float, set[str]]
 Watch = Callable[..., Looks]
-
-
-class WorldClock(RealClock):
-    """The world's clock: to sleep is to push it forward, so that an hour's watch is over in no time."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock, self._start = clock, clock.now()
-
-    def monotonic(self) -> float:
-        """Seconds since the start."""
-        return (self._clock.now() - self._start).total_seconds()
-
-    def sleep(self, seconds: float) -> None:
-        """Let them pass."""
-        self._clock.advance(seconds)
 
 
 @pytest.fixture

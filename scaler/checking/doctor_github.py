@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from scaler.checking.checks import Check, ok, unseen, unwise, wrong
@@ -58,19 +60,25 @@ class GitHubLook(Protocol):
         """The repositories a runner group serves; None means all of the organization."""
 
 
-def look_at_github(config: Config, github: GitHubLook, prefix: str | None) -> Iterator[Check]:
-    """Everything that GitHub can be asked without changing anything. `prefix` begins our runners' names, if known."""
+def look_at_github(
+    config: Config, github: GitHubLook, prefix: str | None, threads: ThreadPoolExecutor
+) -> Iterator[Check]:
+    """
+    Everything that GitHub can be asked without changing anything, many at once; told in the config's order.
+
+    `prefix` begins our runners' names, if known.
+    """
     try:
         yield from _token(config, github.token(), github.now())
     except ApiError as error:
         yield unseen("token", error)
         return
-    for name in config.repositories:
-        yield from _repository(config, github, name)
+    for checks in threads.map(partial(_repository, config, github), config.repositories):
+        yield from checks
     if config.register_at is RegisterAt.ORGANIZATION and config.organization:
         yield _group(config, github, config.organization)
-    for scope in dict.fromkeys(config.scope_of(name) for name in config.repositories):
-        yield from _runners(config, github, scope, prefix)
+    scopes = dict.fromkeys(config.scope_of(name) for name in config.repositories)
+    yield from threads.map(partial(_runners, config, github, prefix), scopes)
 
 
 def _token(config: Config, token: Token, now: datetime) -> Iterator[Check]:
@@ -91,23 +99,23 @@ def _token(config: Config, token: Token, now: datetime) -> Iterator[Check]:
         yield ok("requests", told)
 
 
-def _repository(config: Config, github: GitHubLook, name: str) -> Iterator[Check]:
+def _repository(config: Config, github: GitHubLook, name: str) -> list[Check]:
     what = f"repository {name}"
     try:
         found = github.repository(name)
         runs = github.run_count(name)
     except ApiError as error:
-        yield unseen(what, error)
-        return
+        return [unseen(what, error)]
+    checks = []
     if found.name.lower() != name.lower():
-        yield unwise(what, f"is {found.name} now", "write that in config.yaml")
+        checks.append(unwise(what, f"is {found.name} now", "write that in config.yaml"))
     if found.archived:
-        yield unwise(what, "is archived: no job comes from it", "remove it from config.yaml")
+        checks.append(unwise(what, "is archived: no job comes from it", "remove it from config.yaml"))
     if found.public and not config.allow_public:
         mend = "make it private, remove it, or set allow_public: true if that is meant"
-        yield wrong(what, "is public: anyone's pull request could run code on your machines", mend)
-    else:
-        yield ok(what, f"{'public' if found.public else 'private'}, its {runs} runs are seen (Actions: read)")
+        return [*checks, wrong(what, "is public: anyone's pull request could run code on your machines", mend)]
+    told = f"{'public' if found.public else 'private'}, its {runs} runs are seen (Actions: read)"
+    return [*checks, ok(what, told)]
 
 
 def _group(config: Config, github: GitHubLook, organization: str) -> Check:
@@ -127,18 +135,16 @@ def _group(config: Config, github: GitHubLook, organization: str) -> Check:
     return ok(what, f"serves config.yaml's {len(ours)} repositories alone")
 
 
-def _runners(config: Config, github: GitHubLook, scope: Scope, prefix: str | None) -> Iterator[Check]:
+def _runners(config: Config, github: GitHubLook, prefix: str | None, scope: Scope) -> Check:
     what = f"runners of {scope}"
     try:
         runners = github.runners(scope)
     except ApiError as error:
-        yield unseen(what, error)
-        return
+        return unseen(what, error)
     foreign = [runner for runner in runners if prefix and not runner.name.startswith(prefix)]
     told = f"{len(runners)} registered" + (f", {len(foreign)} of them not this fleet's" if prefix else "")
     takers = [r.name for r in foreign if any(set(pool.labels) <= r.labels for pool in config.pools)]
     if takers:
         mend = "give the pool a label of its own"
-        yield unwise(what, f"{told}; {', '.join(takers[:3])} may take a pool's jobs", mend)
-    else:
-        yield ok(what, f"{told}; {WRITE}")
+        return unwise(what, f"{told}; {', '.join(takers[:3])} may take a pool's jobs", mend)
+    return ok(what, f"{told}; {WRITE}")

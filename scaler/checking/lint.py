@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 
 import yaml
@@ -36,19 +38,22 @@ class Workflows(Protocol):
         """All runners registered in a scope."""
 
 
-def lint(config: Config, github: Workflows) -> Iterator[Check]:
-    """Every job of every repository that asks for runners of one's own."""
-    for repository in config.repositories:
-        try:
-            files = github.workflow_files(repository)
-        except ApiError as error:
-            mend = "the token needs Contents: read for this"
-            yield unseen(f"workflows of {repository}", error, mend)
-            continue
-        found = [check for path, text in files.items() for check in _file(config, repository, path, text)]
-        yield from (_served_by_others(config, github, repository, check) for check in found)
-        if not found:
-            yield ok(f"workflows of {repository}", f"{len(files)} files: every job that can be told has its pool")
+def lint(config: Config, github: Workflows, threads: ThreadPoolExecutor) -> Iterator[Check]:
+    """Every job of every repository that asks for runners of one's own; many are asked at once."""
+    for checks in threads.map(partial(_repository, config, github), config.repositories):
+        yield from checks
+
+
+def _repository(config: Config, github: Workflows, repository: str) -> list[Check]:
+    try:
+        files = github.workflow_files(repository)
+    except ApiError as error:
+        mend = "the token needs Contents: read for this"
+        return [unseen(f"workflows of {repository}", error, mend)]
+    found = [check for path, text in files.items() for check in _file(config, repository, path, text)]
+    if not found:
+        return [ok(f"workflows of {repository}", f"{len(files)} files: every job that can be told has its pool")]
+    return [_served_by_others(config, github, repository, check) for check in found]
 
 
 def _served_by_others(config: Config, github: Workflows, repository: str, check: Check) -> Check:

@@ -44,6 +44,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
+def cut(head: Sequence[str], rows: Sequence[Sequence[str]], most: int, total: int | None = None) -> str:
+    """A table of so many rows at most, and how many more there are (of `total`, where not all rows are given)."""
+    left = (len(rows) if total is None else total) - most
+    return table(head, rows[:most]) + (f"\n\n{more(left)}" if left > 0 else "")
+
+
+def more(what: object) -> str:
+    """How a list that is cut ends."""
+    return f"… and {what} more"
+
+
 def folded(title: str, body: str) -> str:
     """A part that the reader opens. The title is text: in front of a blank line GitHub reads HTML, no Markdown."""
     return f"<details><summary>{html.escape(safe(title), quote=False)}</summary>\n\n{body}\n\n</details>"

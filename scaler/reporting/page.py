@@ -14,7 +14,7 @@ from datetime import datetime
 from scaler.model import Outcome, Reason, Result, Subject, Tick, Verdict
 from scaler.reporting.chart import chart
 from scaler.reporting.costs import Costs, costs_of, in_short, table_of
-from scaler.reporting.markup import code, folded, link, plain, table
+from scaler.reporting.markup import code, cut, folded, link, more, plain
 from scaler.reporting.report import (
     NOT_OURS,
     URGENCY,
@@ -85,7 +85,7 @@ def _not_seen(tick: Tick) -> list[str]:
         if each.remedy:
             parts.append(folded("How to mend it", code(each.remedy)))
     if len(found) > OPEN_ROWS:
-        parts.append(_more(len(found) - OPEN_ROWS))
+        parts.append(more(len(found) - OPEN_ROWS))
     return [*parts, "What was not seen is left alone: nothing there is ended."] if parts else []
 
 
@@ -96,7 +96,7 @@ def _failed(tick: Tick) -> list[str]:
     rows = [(plain(verb(each.command)), _outcome(each)) for each in bad]
     remedies = dict.fromkeys(each.remedy for each in bad if each.remedy)
     return [
-        "#### Did not work\n\n" + _cut(("Command", "Outcome"), rows, OPEN_ROWS),
+        "#### Did not work\n\n" + cut(("Command", "Outcome"), rows, OPEN_ROWS),
         *(folded("How to mend it", code(remedy)) for remedy in [*remedies][:LINKS]),
     ]
 
@@ -112,7 +112,7 @@ def _waits(tick: Tick) -> list[str]:
         return []
     rows = [(*_jobs_of(cause, tick.snapshot.now), _why(cause.reason, cause.sentence)) for cause in found]
     total = sum(len(cause.jobs) for cause in found)
-    return [f"#### {counted(total, 'job')} not being served\n\n" + _cut(("Jobs", "Oldest", "Why"), rows, OPEN_ROWS)]
+    return [f"#### {counted(total, 'job')} not being served\n\n" + cut(("Jobs", "Oldest", "Why"), rows, OPEN_ROWS)]
 
 
 def _jobs_of(cause: Cause, now: datetime) -> tuple[str, str]:
@@ -190,14 +190,14 @@ def _commands(tick: Tick) -> list[str]:
     done["planned"] = len(tick.plan.commands) - len(tick.outcomes)
     told = ", ".join(f"{count} {result}" for result, count in done.items() if count > 0)
     title = f"{counted(len(tick.plan.commands), 'command')}: {told}"
-    return [folded(title, _cut(("Command", "Why", "Outcome"), rows, ALL_ROWS))]
+    return [folded(title, cut(("Command", "Why", "Outcome"), rows, ALL_ROWS))]
 
 
 def _costs(costs: Costs) -> list[str]:
     head, *rows = [tuple(map(plain, row)) for row in table_of(costs)]
     if not costs.priced and not any(cost.now or cost.hours for cost in costs.pools):
         return []
-    return [folded(f"Costs: {in_short(costs)}", _cut(head, rows, ROWS) + f"\n\n{PRICES}")]
+    return [folded(f"Costs: {in_short(costs)}", cut(head, rows, ROWS) + f"\n\n{PRICES}")]
 
 
 # --- parts ---------------------------------------------------------------------------------------
@@ -212,27 +212,18 @@ def _tables(
     for number, (name, verdicts) in enumerate(groups.items()):
         if left <= 0:
             rest = list(groups.values())[number:]
-            parts.append(_more(f"{sum(map(len, rest))} in {len(rest)}"))
+            parts.append(more(f"{sum(map(len, rest))} in {len(rest)}"))
             break
         most = min(ROWS, left, len(verdicts))
         rows = [row(verdict) for verdict in verdicts[:most]]
-        parts.append(folded(titles[name], _cut(head, rows, most, len(verdicts))))
+        parts.append(folded(titles[name], cut(head, rows, most, len(verdicts))))
         left -= most
     return parts
 
 
 def _verdicts(verdicts: Sequence[Verdict], most: int) -> str:
     rows = [(v.subject.value, plain(v.name), _why(v.reason, v.sentence)) for v in verdicts]
-    return _cut(("What", "Name", "Verdict"), rows, most)
-
-
-def _cut(head: Row, rows: Sequence[Row], most: int, total: int | None = None) -> str:
-    more = (len(rows) if total is None else total) - most
-    return table(head, rows[:most]) + (f"\n\n{_more(more)}" if more > 0 else "")
-
-
-def _more(what: object) -> str:
-    return f"… and {what} more"
+    return cut(("What", "Name", "Verdict"), rows, most)
 
 
 def _why(reason: Reason, sentence: str) -> str:

@@ -17,8 +17,8 @@ class Publisher:
 
     def __init__(self, env: Mapping[str, str], *, to_stderr: bool = False) -> None:
         """With `to_stderr`, standard output is left to a JSON document."""
-        self._in_actions = env.get("GITHUB_ACTIONS") == "true"
-        self._outputs = self._in_actions and bool(env.get("GITHUB_OUTPUT"))
+        self.in_actions = env.get("GITHUB_ACTIONS") == "true"
+        self._outputs = self.in_actions and bool(env.get("GITHUB_OUTPUT"))
         self._summary = env.get("GITHUB_STEP_SUMMARY") or None
         self._stream = sys.stderr if to_stderr else sys.stdout
         self._commanding = Lock()
@@ -30,19 +30,19 @@ class Publisher:
 
     def mask(self, secret: str) -> None:
         """Have GitHub star a secret in the log from now on. Anywhere else, saying it would be the leak."""
-        if self._in_actions and secret:
+        if self.in_actions and secret:
             self._command("add_mask", secret)
 
     def problem(self, problem: Problem) -> None:
         """One line on standard error, and the annotation at its place in the file."""
         print(f"{problem.severity.value}: {problem}", file=sys.stderr, flush=True)  # noqa: T201
-        if self._in_actions:
+        if self.in_actions:
             self._command(problem.severity.value, str(problem), file=problem.file or None, line=problem.line or None)
 
     def annotate(self, annotations: Sequence[tuple[str, str]]) -> None:
         """Annotations for a person; outside of Actions, lines on standard error."""
         for level, text in annotations:
-            if self._in_actions:
+            if self.in_actions:
                 self._command(level, text)
             else:
                 told = "\n".join(harmless(line) for line in text.split("\n"))

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from scaler.act import Acted, Actor
-from scaler.acting.attempt import MAX_CALLS_PER_SLOT
+from scaler.acting.attempt import MAX_CALLS_PER_SLOT, Attempt, on_the_way
 from scaler.acting.launching import LATE
 from scaler.aws.api import AwsApi
 from scaler.deciding.memory import decode, encode
@@ -23,12 +23,15 @@ from scaler.model import (
     Drain,
     HandOver,
     Launch,
+    LaunchAnswer,
+    LaunchKind,
     Market,
     Memory,
     Outcome,
     Parameter,
     Plan,
     Reason,
+    Rerun,
     Result,
     Runner,
     Snapshot,
@@ -166,6 +169,70 @@ def terminate(bench: Bench, instance_id: str, *, force: bool = False) -> Termina
     """The end of an instance and its runner."""
     name = bench.sim.prefix + instance_id
     return Terminate(instance_id, Reason.ASKED, "asked", API, bench.runners[instance_id], name, force)
+
+
+# --- an attempt ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ended", "terms"),
+    [
+        pytest.param({"result": Result.DONE, "instance_id": "i-1"}, BOTH[0], id="launched"),
+        pytest.param({"result": Result.TAKEN, "instance_id": "i-1"}, BOTH[0], id="another tick handed it over"),
+        pytest.param({"result": Result.SKIPPED}, BOTH[0], id="not done in this tick"),
+        pytest.param({"result": Result.TAKEN}, None, id="a mismatch: it was asked for on other terms"),
+        pytest.param({"result": Result.NO_CAPACITY, "spent": True}, None, id="nothing is behind it, and never will be"),
+    ],
+)
+def test_the_terms_of_a_link_are_told_where_they_are_known(ended: dict[str, Any], terms: Terms | None) -> None:
+    assert Attempt(launch(), 5).ended(detail="", **ended).terms == terms
+
+
+def test_a_link_whose_market_the_pool_has_no_more_is_followed_by_the_first_that_it_has() -> None:
+    """The config was edited between two ticks."""
+    command = launch(before=Terms(Market.SPOT), terms=(Terms(Market.ON_DEMAND),))
+    way = Attempt(command, 5).without_capacity(LaunchAnswer(LaunchKind.NO_CAPACITY))
+    assert isinstance(way, Attempt)
+    assert (way.link, way.terms) == (6, Terms(Market.ON_DEMAND))
+
+
+def test_what_ec2_refused_is_told_though_nothing_was_walked() -> None:
+    refused = frozenset({"1a2b3c"})
+    assert on_the_way(Attempt(launch(), 5, refused=refused), "late").refused == refused
+
+
+# --- running again -------------------------------------------------------------------------------
+
+
+def ended_run(bench: Bench) -> tuple[int, tuple[int, ...]]:
+    """A run of two jobs that is over, and its jobs."""
+    run = bench.sim.push(jobs=2)
+    bench.sim.cancel(run.id)
+    bench.sim.advance(minutes=6)
+    return run.id, tuple(job.id for job in run.jobs)
+
+
+def rerun(run_id: int, job_id: int | None, attempt: int = 1) -> Rerun:
+    """Run it again."""
+    return Rerun(API, run_id, attempt, job_id, "job", Reason.RERUN, "lost")
+
+
+def test_one_lost_job_is_run_again_by_itself_and_more_than_one_with_all_that_failed(bench: Bench) -> None:
+    run_id, (first, *_) = ended_run(bench)
+    assert bench.one(rerun(run_id, first)).result is Result.DONE
+    assert bench.effects == [f"POST /repos/{API}/actions/jobs/{first}/rerun"]
+    run_id, _ = ended_run(bench)
+    assert bench.one(rerun(run_id, None)).result is Result.DONE
+    assert bench.effects == [f"POST /repos/{API}/actions/runs/{run_id}/rerun-failed-jobs"]
+
+
+def test_what_somebody_ran_again_meanwhile_is_left_alone(bench: Bench) -> None:
+    run_id, (first, *_) = ended_run(bench)
+    assert bench.one(rerun(run_id, first)).result is Result.DONE
+    for attempt in (1, 2):  # the first is over; the second goes on
+        command = rerun(run_id, first, attempt)
+        assert bench.one(command) == Outcome(command, Result.TAKEN, "it is at attempt 2 by now")
+        assert bench.effects == []
 
 
 # --- launching -----------------------------------------------------------------------------------

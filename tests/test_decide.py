@@ -578,7 +578,14 @@ UNSEEN = [
     ),
     case("clocks apart: no parameter is swept", world(parameter(age="1h"), unseen(View.CLOCK))),
     case("a shallow look drains nothing", world(SURPLUS, deep=False)),
+    case("a shallow look drains nothing in its own scope", world(SURPLUS, shallow=frozenset({API}))),
+    case("another scope's shallow look does not matter", world(SURPLUS, shallow=frozenset({WEB})), "drain i-1"),
     case("a shallow look ends no orphan", world(instance(age="1h", draining_since=NOW - span("1h")), deep=False)),
+    case(
+        "another scope's shallow look keeps no orphan",
+        world(instance(age="1h", draining_since=NOW - span("1h")), shallow=frozenset({WEB})),
+        "terminate i-1",
+    ),
     case(
         "past max_lifetime an instance is ended though its repository cannot be seen",
         world(instance(age="7h"), unseen(View.RUNNERS, API)),

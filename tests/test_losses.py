@@ -287,7 +287,9 @@ def test_two_ticks_at_once_run_it_again_once() -> None:
     first = Tap(sim.clock, cut_in={1: lambda: found.extend(outcomes(fleet.tick()))})
     late = outcomes(fleet.tick(first))
     assert [outcome.result for outcome in found] == [Result.DONE]
-    assert [outcome.result for outcome in late] == [Result.DECLINED]
+    assert [(outcome.result, outcome.detail) for outcome in late] == [
+        (Result.DECLINED, "This workflow is already running")
+    ]
     assert fleet.attempts == 2
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from scaler.act import Acted, Actor
 from scaler.acting.attempt import MAX_CALLS_PER_SLOT, Attempt, on_the_way
+from scaler.acting.hand_over import TRIES
 from scaler.acting.launching import LATE
 from scaler.aws.api import AwsApi
 from scaler.deciding.memory import decode, encode
@@ -261,6 +262,16 @@ def test_a_token_is_minted_for_a_pool_that_registers_by_token(bench: Bench) -> N
     assert letter["registration"] == "token"
     assert bench.masked == [(letter["secret"], 0)]
     assert bench.runners == {}
+
+
+def test_a_token_that_github_refuses_is_asked_for_three_times_and_for_no_launch_after_that() -> None:
+    bench = Bench(CONFIG.replace("max: 2", "max: 5"))
+    bench.sim.github.fault(Fault(FaultKind.STATUS, path="/registration-token$", value=502, times=None))
+    outcomes = bench.act(*(launch(pool="arm64", slot=slot) for slot in range(5))).outcomes
+    asked = f"POST /repos/{API}/actions/runners/registration-token"
+    assert bench.effects.count(asked) == TRIES
+    assert all('answered 502, "Server Error"' in outcome.detail for outcome in outcomes), "why, of each"
+    assert [outcome.result for outcome in outcomes] == [Result.FAILED] * 5
 
 
 def test_an_organizations_runner_is_registered_in_its_group() -> None:

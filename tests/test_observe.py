@@ -325,6 +325,7 @@ def test_up_looks_at_what_a_launch_needs_alone(sim: Simulation) -> None:
     asked = (Up("amd64", API, 1), Up("arm64", API, 1), Up("amd64", "acme/open", 1))
     snapshot, memory = observer(sim, tap).observe_for_up(asked)
     assert (snapshot.public, snapshot.asked, snapshot.unseen) == (frozenset({"acme/open"}), asked, ())
+    assert (snapshot.runner_prefix, snapshot.instances) == (sim.prefix, ())
     assert memory == Memory()
     assert sorted(name for name in tap.heard if "runners" in name) == [
         "GET /repos/acme/api/actions/runners",
@@ -356,8 +357,10 @@ def test_down_looks_at_the_instances_that_were_asked_for(sim: Simulation) -> Non
     with sim.clock.lock:
         answer = sim.aws.perform("ec2", "RunInstances", params, sim.aws.ambient.principal)
     stranger = answer["Instances"][0]["InstanceId"]
-    asked = tuple(Down(each) for each in (number, stranger, "i-0123456789abcdef0"))
+    asked = tuple(Down(each) for each in ("i-0123456789abcdef0", number, stranger))  # what is gone ends no list
     snapshot, _ = observer(sim).observe_for_down(asked)
+    assert snapshot.runner_prefix == sim.prefix
+    assert timedelta() <= sim.clock.now() - snapshot.now < timedelta(minutes=1)
     assert [(i.id, i.scope) for i in snapshot.instances] == [(number, API)]
     assert (snapshot.strangers, snapshot.asked) == (frozenset({stranger}), asked)
     assert [(job.name, job.runner_name) for job in snapshot.jobs] == [("job 0", sim.prefix + number)]
@@ -381,6 +384,28 @@ def test_down_of_one_that_is_ending_looks_at_nobody(sim: Simulation) -> None:
         sim.aws.ec2.end(number, "api")
     snapshot, _ = observer(sim).observe_for_down([Down(number)])
     assert (snapshot.instances, snapshot.strangers, snapshot.runners) == ((), frozenset(), ())
+
+
+def test_down_of_several_keeps_what_it_saw_first_when_it_looks_everywhere(sim: Simulation) -> None:
+    """One is at its job in acme/api, and nobody knows where the other's runner is."""
+    sim.push(minutes=60)
+    sim.ticks(2)
+    (working,) = sim.oracle.alive()
+    sim.boxes.manners.always = Habit.HANGS
+    sim.push()
+    sim.tick()
+    (lost,) = set(sim.oracle.alive()) - {working}
+    snapshot, _ = observer(sim).observe_for_down([Down(working), Down(lost)])
+    assert [runner.name for runner in snapshot.runners if runner.busy] == [sim.prefix + working]
+    assert {(instance.id, instance.scope) for instance in snapshot.instances} == {(working, API), (lost, None)}
+
+
+def test_down_looks_into_runs_that_wait(sim: Simulation) -> None:
+    """A job of theirs may be at the instance: a look that is not deep would not know of it (D1)."""
+    number = hung(sim)
+    tap = Heard(sim.clock)
+    observer(sim, tap).observe_for_down([Down(number)])
+    assert tap.heard.count(f"GET /repos/{API}/actions/runs") == 5, "a list for each status of a run that is not over"
 
 
 def test_down_says_what_it_could_not_see(sim: Simulation) -> None:

@@ -231,6 +231,7 @@ INSTANCES = [
         world(both(instance(idle_since=NOW - span("9m"), scope=None), runner("i-1"))),
     ),
 ]
+GHOSTS = Memory(ghosts={PREFIX + "i-8": NOW - span("9m"), PREFIX + "i-9": NOW - span("2m")})
 OTHERS = [
     row(
         "an image whose runner program ages",
@@ -249,6 +250,7 @@ OTHERS = [
             ghosts={PREFIX + "i-9": NOW - span("301s")}, breakers={"amd64": Breaker(0, NOW - span("20m"), launched=1)}
         ),
     ),
+    row("a ghost that a shallow look does not look for", world(deep=False), memory=GHOSTS),
     row("a parameter without an instance", world(parameter(age="6m"))),
     row("a parameter that was used", world(booting(age="2m"), parameter(age="1m"), runner("i-1"))),
     row(

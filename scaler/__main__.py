@@ -145,7 +145,9 @@ def _config(inputs: Inputs, publisher: Publisher) -> Config:
     for warning in config.warnings:
         publisher.problem(warning)
     if inputs.command is Command.PLAN:
-        publisher.say([f"{config.path}: valid; {len(config.repositories)} repositories, {len(config.pools)} pools"])
+        patterns = f" and {', '.join(config.patterns)}" if config.patterns else ""
+        counted = f"{len(config.repositories)} repositories{patterns}, {len(config.pools)} pools"
+        publisher.say([f"{config.path}: valid; {counted}"])
     return replace(config, role=inputs.role or config.role, region=inputs.region or config.region)
 
 

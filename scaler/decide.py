@@ -29,7 +29,7 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
 
     1.  What was not seen whole is unknown. Nothing there is drained, deregistered, terminated or swept; an
         instance there may serve a job; with the instances unseen, or the fleet's state unread or forbidden,
-        nothing is launched.
+        nothing is launched. So it is with every repository that a pattern may stand for whose list was not seen.
     2.  An instance with a hold tag is never ended, whatever else is true of it.
     3.  Demand is queued jobs. A job fits a pool that carries all of its labels; the pool with the fewest
         labels comes first, then config order. A job that fits none, or whose repository is public, outside the
@@ -60,6 +60,8 @@ def decide(config: Config, snapshot: Snapshot, memory: Memory) -> Plan:
 
     With `snapshot.asked`, the plan is what was asked by hand, under the same caps, and nothing else.
     """
+    if snapshot.repositories is not None:
+        config = replace(config, repositories=snapshot.repositories)
     stands = standings(config, snapshot)
     blind = why_blind(snapshot, memory)
     memory = replace(memory, start=first_link(memory, snapshot.now))
@@ -110,7 +112,7 @@ def _top_up(
     launches = []
     for pool in config.pools:
         floor = pool.idle_floor(snapshot.now)
-        for scope in dict.fromkeys(config.scope_of(repository) for repository in config.repositories):
+        for scope in config.scopes:
             if (scope, pool.name) in unknown or why_barred(scope) is not None:
                 continue
             for _ in range(floor - spare[scope, pool.name]):

@@ -19,10 +19,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 Scope = str
 """`owner/name` with registration at repositories, `owner` with registration at an organization."""
+
+
+def matches(pattern: str, scope: Scope) -> bool:
+    """Whether a pattern (`acme/api-*`) may stand for a repository, or for one of an organization. Names know no case."""
+    owner = pattern.partition("/")[0]
+    return fnmatchcase(scope.lower(), (pattern if "/" in scope else owner).lower())
 
 
 class Market(StrEnum):
@@ -60,6 +67,15 @@ class InstanceState(StrEnum):
 
 
 # --- what is seen ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository; `name` is `owner/name` as GitHub spells it. One that is `closed` is archived or disabled."""
+
+    name: str
+    public: bool
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +210,7 @@ class Parameter:
 class View(StrEnum):
     """The parts of the world that are read apart, and can fail apart."""
 
+    REPOSITORIES = "repositories"
     QUEUE = "queue"
     RUNNERS = "runners"
     GROUP = "runner group"
@@ -249,6 +266,7 @@ class Snapshot:
     limits: `jobs` holds theirs of the last look, and nothing is ended there. `gone` are the machines that
     have ended though a running job names their runner, `ended` the runs of lost jobs (`Memory.lost`) that are to
     run again, `images` those of the living instances. With `asked`, the plan does that alone; `strangers` are the asked-for instances that exist but are not ours.
+    `repositories` are what the config's list came to, patterns and all (None: it has none), `patterns` what each stands for, in a sentence.
     """
 
     now: datetime
@@ -268,12 +286,19 @@ class Snapshot:
     gone: tuple[Instance, ...] = ()
     ended: tuple[RunEnd, ...] = ()
     images: tuple[Image, ...] = ()
+    repositories: tuple[str, ...] | None = None
+    patterns: tuple[str, ...] = ()
 
     def sees(self, view: View, scope: Scope = "") -> bool:
         """Whether a view was seen whole (for a scope, or fleet-wide)."""
-        if view is View.QUEUE and scope in self.deferred:
+        if view is View.QUEUE and (scope in self.deferred or self.may_be_missing(scope)):
             return False
         return not any(u.view == view and u.scope in ("", scope) for u in self.unseen)
+
+    def may_be_missing(self, scope: Scope) -> bool:
+        """Whether a scope was not looked at that a pattern may stand for, since the pattern's list could not be seen."""
+        missing = (each.scope for each in self.unseen if each.view is View.REPOSITORIES)
+        return scope not in (self.repositories or ()) and any(matches(pattern, scope) for pattern in missing)
 
     def looked_deep(self, scope: Scope | None) -> bool:
         """Whether all of a scope (without one: everything) was looked at deeply."""
@@ -734,8 +759,11 @@ class GitHub(Protocol):
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
         """All runners registered in a scope."""
 
-    def is_public(self, repository: str) -> bool:
-        """Whether everybody can see a repository."""
+    def repository(self, name: str) -> Repository:
+        """One repository."""
+
+    def repositories(self, owner: str) -> tuple[Repository, ...]:
+        """All repositories of a user or an organization that the token sees, whole or not at all."""
 
     def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:
         """The repositories a runner group serves (lower-case names); None means all of the organization."""

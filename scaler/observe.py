@@ -28,9 +28,11 @@ from scaler.model import (
     Memory,
     NotAsked,
     Queue,
+    Repository,
     Runner,
     Scope,
     Snapshot,
+    Unseen,
     Up,
     View,
 )
@@ -83,6 +85,9 @@ class Observer(Views):
         alone = every is None
         patience = PATIENCE if alone or (deep and self._config.register_at is RegisterAt.ORGANIZATION) else 0.0
         room = self._github.room(every.total_seconds() if every else None, patience=patience)
+        before = self._config.repositories
+        self._list(anew=deep)
+        self._queues.forget(set(before).difference(self._config.repositories))
         instances = self._instances()
         parameters = self._parameters()
         memory = self._memory(known)
@@ -106,7 +111,9 @@ class Observer(Views):
             deferred=deferred,
             gone=() if self._is_unseen(View.INSTANCES) else self._details.gone(instances, jobs),
             ended=self._details.ended(memory, jobs),
-            images=self._details.images(instances),
+            images=self._details.images(instances, next(iter(self._config.scopes), None)),
+            repositories=self._config.repositories,
+            patterns=self._patterns.told,
         )
         return snapshot, memory
 
@@ -158,11 +165,7 @@ class Observer(Views):
         memory = self._memory(None)
         for scope in dict.fromkeys(ask.scope for ask in asked):
             self._ask(View.RUNNERS, scope, partial(self._github.runners, scope), NO_RUNNERS)
-        public = frozenset(
-            ask.scope
-            for ask in asked
-            if "/" in ask.scope and self._ask(View.QUEUE, ask.scope, partial(self._github.is_public, ask.scope), False)
-        )
+        public = frozenset(scope for scope in dict.fromkeys(ask.scope for ask in asked) if self._is_public(scope))
         self._check_clocks()
         snapshot = Snapshot(
             now=self._github.now(),
@@ -174,9 +177,18 @@ class Observer(Views):
         )
         return snapshot, memory
 
+    def _is_public(self, scope: Scope) -> bool:
+        """Whether it is a public repository. One that is archived can have no runners."""
+        nobody: Repository | None = None
+        found = self._ask(View.QUEUE, scope, partial(self._github.repository, scope), nobody) if "/" in scope else None
+        if found is not None and found.closed:
+            self._unseen.append(Unseen(View.RUNNERS, scope, "is archived or disabled: no runner can be registered"))
+        return found is not None and found.public
+
     def observe_for_down(self, asked: Sequence[Down]) -> tuple[Snapshot, Memory]:
         """What an end by hand needs: those instances, whoever owns them, and what their runners do."""
         self._unseen = []
+        self._list(anew=True)
         ours, strangers = [], set()
         for ask in asked:
             found = self._ask(View.INSTANCES, "", partial(self._cloud.instance, ask.instance_id), None)
@@ -206,6 +218,7 @@ class Observer(Views):
             public=public,
             asked=tuple(asked),
             strangers=frozenset(strangers),
+            repositories=self._config.repositories,
         )
         return snapshot, memory
 
@@ -220,9 +233,8 @@ class Observer(Views):
 
     def _scopes(self, instances: Iterable[Instance], told: Mapping[str, Scope]) -> list[Scope]:
         """Where runners of ours may be: the config's scopes, and those of an instance, by its tag or its parameter."""
-        configured = [self._config.scope_of(repository) for repository in self._config.repositories]
         inhabited = (instance.scope or told.get(instance.id) for instance in instances)
-        return list(dict.fromkeys([*configured, *filter(None, inhabited)]))
+        return list(dict.fromkeys([*self._config.scopes, *filter(None, inhabited)]))
 
     def _places(self, scopes: Iterable[Scope]) -> dict[Scope, list[str]]:
         """The repositories whose queues tell of each scope: the config's, and those that an instance still bears."""

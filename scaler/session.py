@@ -26,6 +26,7 @@ from scaler.reporting.trend import Trend, then
 from scaler.settings.asking import own_or_named
 from scaler.settings.config import Config
 from scaler.settings.inputs import Command, Inputs
+from scaler.text import safe
 
 if TYPE_CHECKING:
     from scaler.aws.job_token import JobToken
@@ -63,8 +64,7 @@ class Session:
             cloud, account = signing_in.result()
         prefix = runner_prefix(config.fleet, account, config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
-        scope = config.scope_of(config.repositories[0])
-        credential = credential_for(inputs, scope, permissions_for(config), clock, publisher.mask)
+        credential = credential_for(inputs, config.home, permissions_for(config), clock, publisher.mask)
         self._github = GitHubApi(credential, inputs.github_api_url, clock)
         self._env = env
         self._itself = own_or_named(inputs, env)
@@ -72,6 +72,7 @@ class Session:
         actor = Actor(config, self._github, cloud, mask=publisher.mask, clock=clock)
         self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
         self._last: Tick | None = None
+        self._patterns: tuple[str, ...] = ()
         self._trend: Trend | None = None
         self._outcomes: list[Outcome] = []
 
@@ -80,6 +81,7 @@ class Session:
         left = False
         if inputs.command is Command.STATUS:
             self._last = self._reconciler.plan()
+            self._say_patterns(self._last)
             self._publisher.say(status(self._last, self._config, self._clocks()))
             self._publisher.summary(markdown(self._last, self._config))
         elif inputs.command is Command.PLAN:
@@ -128,10 +130,18 @@ class Session:
         except ApiError as error:
             return [f"not seen: clocks of {self._itself}: {error}"]
 
+    def _say_patterns(self, tick: Tick) -> None:
+        """What patterns stand for, when that is new."""
+        self._publisher.say(
+            [f"repositories: {safe(each)}" for each in tick.snapshot.patterns if each not in self._patterns]
+        )
+        self._patterns = tick.snapshot.patterns
+
     def _tell(self, tick: Tick) -> None:
         self._last = tick
         self._trend = then(self._trend, tick)
         self._outcomes += [outcome for outcome in tick.outcomes if outcome.instance_id]
+        self._say_patterns(tick)
         self._publisher.say([report.headline(tick), *(f"  {line}" for line in report.lines(tick))])
         self._publisher.summary(markdown(tick, self._config, self._trend))
 

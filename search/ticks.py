@@ -24,6 +24,7 @@ from scaler.model import (
     Parameter,
     Plan,
     Removal,
+    Repository,
     Run,
     RunEnd,
     Runner,
@@ -125,9 +126,13 @@ class Ports:
         answer: tuple[Runner, ...] = self._ask("runners", scope)
         return answer
 
-    def is_public(self, repository: str) -> bool:  # noqa: ARG002 - the port's words
-        """The repository is private."""
-        return False
+    def repository(self, name: str) -> Repository:
+        """It is private."""
+        return Repository(name, public=False, closed=False)
+
+    def repositories(self, owner: str) -> tuple[Repository, ...]:
+        """Nobody asks: the config has no pattern."""
+        raise NotImplementedError
 
     def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:
         """Nobody asks: runners register at the repository."""

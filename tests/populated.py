@@ -15,7 +15,13 @@ from scaler.sandbox.github.world import GitHubWorld, JobSpec
 from scaler.sandbox.journal import Journal
 
 TOKEN = "made-up-token"
+APP_TOKEN = "made-up-token-of-an-app"
 LABELS = ("self-hosted", "linux", "x64", "acme")
+
+
+def token_for(template: str) -> str:
+    """Whose an operation is: a person's, or an App's."""
+    return APP_TOKEN if template.startswith("/installation/") else TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ def _fill(server: GitHubServer, world: GitHubWorld) -> list[dict[str, Any]]:
     world.add_repository("octocat/solo")
     world.add_group("acme", "fleet", visibility="selected", repositories=["acme/api"])
     world.add_token(TOKEN, limit=10**9)
+    world.add_token(APP_TOKEN, "app", repositories=["acme/api", "acme/web"], limit=10**9)
     build = JobSpec("build", LABELS, duration=60)
     workflow = world.add_workflow("acme/api", "Deploy", [build])
     world.add_workflow("acme/api", "Nightly")

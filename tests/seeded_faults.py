@@ -198,10 +198,10 @@ ADAPTERS = (
     Fault(
         "404 means that there is nothing",
         "scaler/github/rest.py",
-        "        if status != expected:\n            raise",
-        "        if status == 404:\n"
-        '            return {"total_count": 0, "workflow_runs": [], "jobs": [], "runners": []}\n'
-        "        if status != expected:\n            raise",
+        "    if status != expected:\n        raise",
+        "    if status == 404:\n"
+        '        return {"total_count": 0, "workflow_runs": [], "jobs": [], "runners": []}\n'
+        "    if status != expected:\n        raise",
         (f"{DEGRADED}::test_one_missing_repository_does_not_stop_the_others",),
     ),
     Fault(
@@ -332,7 +332,7 @@ SEEING = (
     Fault(
         "every scope counts as seen",
         "scaler/deciding/standing.py",
-        "        return not (self._nothing or (self._any_blind if scope is None else scope in self._blind))\n",
+        "        return not (scope in self._blind or self._may_be_missing(scope))\n",
         "        return True\n",
         (LIVES,),
     ),

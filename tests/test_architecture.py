@@ -33,18 +33,28 @@ CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
 PURE = {"__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "typing"}
-PURE |= {"difflib", "hashlib", "json", "re"}
+PURE |= {"difflib", "fnmatch", "hashlib", "json", "re"}
 VOCABULARY = {"model", "settings.config", "settings.schedule"}
 SANDBOX_PACKAGES = {"botocore", "cryptography", "jwt", "yaml"}
 # The ports' methods that only look; every other one changes the world.
-READS = {"now", "runs", "jobs", "runners", "is_public", "group_repositories", "registration_url", "parameter_name"}
+READS = {
+    "now",
+    "runs",
+    "jobs",
+    "runners",
+    "repository",
+    "repositories",
+    "group_repositories",
+    "registration_url",
+    "parameter_name",
+}
 READS |= {"room", "default_branch", "is_waiting", "newest"}
 READS |= {"run_end", "runner_deadline", "images"}
 READS |= {"instances", "instance", "look", "parameters", "load_state"}
 
 MODULE_LINES = 350
 FUNCTION_LINES = 40
-LONG_MODULES = {"model": 870}  # the vocabulary: declarations alone, one page of words to read at once
+LONG_MODULES = {"model": 890}  # the vocabulary: declarations alone, one page of words to read at once
 
 
 @dataclass(frozen=True)

@@ -158,16 +158,31 @@ ROWS = [
     *(
         file(23, wrong, changed(("acme/web", f'"{wrong}"')), f":4: repositories[1]: {told}")
         for wrong, told in (
-            ("owner", 'expected owner/name, got "owner"'),
+            ("owner", 'expected owner/name or owner/*, got "owner"'),
             ("https://github.com/o/r.git", '"https://github.com/o/r.git": write o/r'),
             ("o/r.git", '"o/r.git": write o/r'),
-            ("o/a b", 'expected owner/name, got "o/a b"'),
-            ("../r", 'expected owner/name, got "../r"'),
-            ("o/..", 'expected owner/name, got "o/.."'),
-            ("ö/r", 'expected owner/name, got "ö/r"'),
+            ("o/a b", 'expected owner/name or owner/*, got "o/a b"'),
+            ("../r", 'expected owner/name or owner/*, got "../r"'),
+            ("o/..", 'expected owner/name or owner/*, got "o/.."'),
+            ("ö/r", 'expected owner/name or owner/*, got "ö/r"'),
+            ("*", '"*" names no owner; write acme/* for all repositories of acme'),
+            ("*/api", '"*/api" names no owner; write acme/* for all repositories of acme'),
+            ("ac*/api", '"ac*/api" names no owner; write acme/* for all repositories of acme'),
+            ("acme/[ab]*", 'expected owner/name or owner/*, got "acme/[ab]*"'),
+            ("acme/*/x", 'expected owner/name or owner/*, got "acme/*/x"'),
         )
     ),
     file(24, "a repository twice", changed(("acme/web", "ACME/API")), ":4: repositories[1]: same as [0] (ACME/API)"),
+    file(
+        24,
+        "a pattern twice",
+        changed(("[acme/api", "[acme/*, ACME/*, acme/api")),
+        ":4: repositories[1]: same as [0] (ACME/*)",
+    ),
+    file(
+        *(23, "a pattern that YAML takes for an alias", changed(("acme/web", "*/web"))),
+        ":4:27: not valid YAML (expected alphabetic or numeric character, but found '/'); quote what begins with * or &",
+    ),
     file(25, "no repositories", changed(("[acme/api, acme/web]", "[]")), ":4: repositories: empty; nothing to scale"),
     file(
         *(26, "1,001 repositories", changed(("acme/web", ", ".join(f"acme/r{n}" for n in range(1000))))),

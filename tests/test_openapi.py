@@ -254,7 +254,13 @@ def checked(description: Description) -> dict[str, tuple[str, list[str]]]:
         if operation.method == recorded.exchange.method
         and operation.pattern.fullmatch(recorded.exchange.path)
         and operation.template
-        not in ("/repos/{owner}/{repo}", "/repos/{owner}/{repo}/contents/{path}", "/orgs/{org}", "/orgs/{org}/repos")
+        not in (
+            "/repos/{owner}/{repo}",
+            "/repos/{owner}/{repo}/contents/{path}",
+            "/orgs/{org}",
+            "/orgs/{org}/repos",
+            "/user/repos",
+        )
     }
 
 

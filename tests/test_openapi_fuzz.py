@@ -20,7 +20,7 @@ from schemathesis import GenerationMode
 
 from tests.fetch_openapi import OPERATIONS
 from tests.openapi import Description
-from tests.populated import TOKEN, populated
+from tests.populated import populated, token_for
 from tests.watcher import Watcher, description
 
 __all__ = ["description"]
@@ -37,6 +37,7 @@ UNSERVED = frozenset(
         "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs",
         "/repos/{owner}/{repo}/actions/runs/{run_id}/force-cancel",
         "/orgs/{org}/installation",
+        "/users/{username}/installation",
         "/repos/{owner}/{repo}/installation",
         "/app/installations/{installation_id}/access_tokens",
     }
@@ -67,7 +68,7 @@ def drawn(operation: Any, things: list[dict[str, Any]]) -> st.SearchStrategy[Any
             case.path_parameters = draw(st.sampled_from(things))
         if operation.path.endswith("/generate-jitconfig") and isinstance(case.body, dict) and draw(st.booleans()):
             case.body = {**case.body, "name": draw(names), "runner_group_id": 1, "labels": ["acme"]}
-        token = TOKEN if draw(st.integers(0, 19)) < 19 else "wrong"
+        token = token_for(operation.path) if draw(st.integers(0, 19)) < 19 else "wrong"
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {token}"}
         return case
 
@@ -80,7 +81,7 @@ def listed(operation: Any) -> Iterator[Any]:
     generation = schema().config.generation
     for case in schema().iter_coverage_cases(operation, generation_modes=modes, generation_config=generation):
         if case.method.upper() in METHODS:
-            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {TOKEN}"}
+            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {token_for(operation.path)}"}
             yield case
 
 

@@ -2,8 +2,8 @@
 How many requests a look takes: the formula of docs/performance.md, held at the embedded GitHub and AWS.
 
 A look of a watch: 2N run lists, a list of jobs for each active run that changed, a list of runners for each scope with
-an instance of ours that no running job named. A deep look: 5N + N lists and the jobs of every run. One
-DescribeInstances for the fleet, and a process's first look at an image asks for it, and GitHub for its version.
+an instance of ours that no running job named. A deep look: 5N + N lists and the jobs of every run, and where the
+config has patterns a list of their owner's repositories. One DescribeInstances for the fleet, and a process's first look at an image asks for it, and GitHub for its version.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ KINDS = {
     r"/jobs$": "jobs",
     r"/actions/runners$": "runners",
     r"/runner-groups": "groups",
+    r"/repos$": "lists",
     r"^ec2:DescribeImages": "images",
     r"^ec2:": "ec2",
     r"^ssm:": "ssm",
@@ -91,6 +92,20 @@ def test_an_image_is_looked_at_once_by_a_process(sim: Simulation) -> None:
 
 def test_a_deep_look_asks_for_five_and_for_the_runners(sim: Simulation) -> None:
     assert Looker.at(sim).look(deep=True) == {"runs": 40, "runners": 8}
+
+
+@pytest.mark.parametrize(("more", "pages"), [(0, 1), (150, 2)])
+def test_a_pattern_costs_a_page_of_its_owners_list_in_a_deep_look_and_nothing_in_others(more: int, pages: int) -> None:
+    """A list of several pages is read twice by a process's first look, and again when it has changed."""
+    sim = Simulation(CONFIG.replace("[acme/api, acme/web]", "[acme/r*, acme/api]"))
+    sim.github.add_organization("acme")
+    for name in (*REPOSITORIES, *(f"acme/other{number}" for number in range(more))):
+        sim.github.add_repository(name)
+    looker = Looker.at(sim)
+    first = looker.look(deep=True)
+    assert first == {"runs": 40, "runners": 8, "lists": pages if pages == 1 else 2 * pages}
+    assert looker.look() == {"runs": 16}
+    assert looker.look(deep=True) == {"runs": 40, "runners": 8, "lists": pages}
 
 
 def test_with_registration_at_an_organization_there_is_one_list_of_runners_however_many_repositories() -> None:

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Protocol
 
 from scaler.checking.checks import Check, ok, unseen, unwise, wrong
+from scaler.checking.patterns_checked import look_at_patterns
 from scaler.exits import Exit
-from scaler.model import ApiError, Runner, Scope
+from scaler.model import ApiError, Repository, Runner, Scope
 from scaler.settings.config import Config, RegisterAt
 
 SOON = timedelta(days=14)
@@ -29,15 +30,6 @@ class Token:
     ends: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryFacts:
-    """What GitHub says of a repository. `name` may be a new one."""
-
-    name: str
-    public: bool
-    archived: bool
-
-
 class GitHubLook(Protocol):
     """What the preflight asks of GitHub. Every call raises `Unavailable` or `Denied`."""
 
@@ -47,8 +39,11 @@ class GitHubLook(Protocol):
     def token(self) -> Token:
         """What the token is."""
 
-    def repository(self, name: str) -> RepositoryFacts:
-        """A repository."""
+    def repository(self, name: str) -> Repository:
+        """A repository; its name may be a new one."""
+
+    def repositories(self, owner: str) -> tuple[Repository, ...]:
+        """All repositories of an owner that the token sees."""
 
     def run_count(self, name: str) -> int:
         """How many runs a repository has had: seen with Actions: read."""
@@ -69,34 +64,37 @@ def look_at_github(
     `prefix` begins our runners' names, if known.
     """
     try:
-        yield from _token(config, github.token(), github.now())
+        token = github.token()
+        yield _token(config, token, github.now())
     except ApiError as error:
         yield unseen("token", error)
         return
+    config = yield from look_at_patterns(config, github.repositories)
+    yield _requests(config, token)
     for checks in threads.map(partial(_repository, config, github), config.repositories):
         yield from checks
     if config.register_at is RegisterAt.ORGANIZATION and config.organization:
         yield _group(config, github, config.organization)
-    scopes = dict.fromkeys(config.scope_of(name) for name in config.repositories)
-    yield from threads.map(partial(_runners, config, github, prefix), scopes)
+    yield from threads.map(partial(_runners, config, github, prefix), config.scopes)
 
 
-def _token(config: Config, token: Token, now: datetime) -> Iterator[Check]:
+def _token(config: Config, token: Token, now: datetime) -> Check:
     needed = "admin:org" if config.register_at is RegisterAt.ORGANIZATION else "repo"
     if token.scopes is not None and needed not in token.scopes:
         told = f"{token.kind} with the scopes {', '.join(sorted(token.scopes)) or 'none'}"
-        yield wrong("token", told, f"give it the scope {needed}", Exit.CREDENTIALS)
-    elif token.ends is not None and token.ends - now < SOON:
-        yield unwise("token", f"{token.kind}, which ends on {token.ends:%Y-%m-%d}", "make a new one in time")
-    else:
-        ends = f", until {token.ends:%Y-%m-%d}" if token.ends else ""
-        yield ok("token", f"{token.kind}{ends}")
+        return wrong("token", told, f"give it the scope {needed}", Exit.CREDENTIALS)
+    if token.ends is not None and token.ends - now < SOON:
+        return unwise("token", f"{token.kind}, which ends on {token.ends:%Y-%m-%d}", "make a new one in time")
+    ends = f", until {token.ends:%Y-%m-%d}" if token.ends else ""
+    return ok("token", f"{token.kind}{ends}")
+
+
+def _requests(config: Config, token: Token) -> Check:
     each = 2 * len(config.repositories)
     told = f"{token.left} of {token.limit} requests left in this hour, {each} and more a tick"
     if token.left < each:
-        yield unwise("requests", told, "wait for the hour's end, or use a GitHub App")
-    else:
-        yield ok("requests", told)
+        return unwise("requests", told, "wait for the hour's end, or use a GitHub App")
+    return ok("requests", told)
 
 
 def _repository(config: Config, github: GitHubLook, name: str) -> list[Check]:
@@ -109,8 +107,8 @@ def _repository(config: Config, github: GitHubLook, name: str) -> list[Check]:
     checks = []
     if found.name.lower() != name.lower():
         checks.append(unwise(what, f"is {found.name} now", "write that in config.yaml"))
-    if found.archived:
-        checks.append(unwise(what, "is archived: no job comes from it", "remove it from config.yaml"))
+    if found.closed:
+        checks.append(unwise(what, "is archived or disabled: no job comes from it", "remove it from config.yaml"))
     if found.public and not config.allow_public:
         mend = "make it private, remove it, or set allow_public: true if that is meant"
         return [*checks, wrong(what, "is public: anyone's pull request could run code on your machines", mend)]

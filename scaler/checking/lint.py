@@ -18,9 +18,10 @@ from typing import Any, Final, Protocol
 import yaml
 
 from scaler.checking.checks import Check, ok, unseen, unwise, wrong
+from scaler.checking.patterns_checked import look_at_patterns
 from scaler.deciding.demand import fitting_pools, why_no_pool
 from scaler.durations import show
-from scaler.model import ApiError, Reason, Runner, Scope
+from scaler.model import ApiError, Reason, Repository, Runner, Scope
 from scaler.settings.config import Config, Pool
 
 DEFAULT_TIMEOUT: Final = timedelta(minutes=360)
@@ -34,12 +35,16 @@ class Workflows(Protocol):
     def workflow_files(self, repository: str) -> Mapping[str, str]:
         """The workflows of the default branch, by path."""
 
+    def repositories(self, owner: str) -> tuple[Repository, ...]:
+        """All repositories of an owner that the token sees."""
+
     def runners(self, scope: Scope) -> tuple[Runner, ...]:
         """All runners registered in a scope."""
 
 
 def lint(config: Config, github: Workflows, threads: ThreadPoolExecutor) -> Iterator[Check]:
     """Every job of every repository that asks for runners of one's own; many are asked at once."""
+    config = yield from look_at_patterns(config, github.repositories)
     for checks in threads.map(partial(_repository, config, github), config.repositories):
         yield from checks
 

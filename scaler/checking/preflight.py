@@ -35,9 +35,8 @@ class Preflight:
         publisher.mask(inputs.workflow_token)
         self._config, self._inputs, self._env, self._publisher = config, inputs, env, publisher
         self._clock = clock
-        scope = config.scope_of(config.repositories[0])
         wanted = {**permissions_for(config), **(CONTENTS if inputs.command is Command.LINT else {})}
-        self._credential = credential_for(inputs, scope, wanted, self._clock, publisher.mask)
+        self._credential = credential_for(inputs, config.home, wanted, self._clock, publisher.mask)
         self._github = GitHubLooker(self._credential, inputs.github_api_url, self._clock)
         self._threads = ThreadPoolExecutor(CONNECTIONS)
         self._checks: list[Check] = []

@@ -121,13 +121,16 @@ class Sight:
         behind_queues = {config.scope_of(repository) for repository in config.repositories if repository in queues}
         # An instance may bear a scope that config.yaml names no more; it was looked at all the same.
         self._blind = runners | queues | behind_queues
-        self._any_blind = bool(behind_queues or runners & {config.scope_of(r) for r in config.repositories})
+        self._any_blind = bool(behind_queues or runners & set(config.scopes) or hidden[View.REPOSITORIES])
         self._nothing = "" in self._blind or bool(hidden[View.CLOCK])
         self._groups = hidden[View.GROUP]
+        self._may_be_missing = snapshot.may_be_missing
 
     def sees(self, scope: Scope | None) -> bool:
         """Whether runners and queues of a scope were all seen whole; without a scope, of every scope."""
-        return not (self._nothing or (self._any_blind if scope is None else scope in self._blind))
+        if self._nothing or scope is None:
+            return not (self._nothing or self._any_blind)
+        return not (scope in self._blind or self._may_be_missing(scope))
 
     def may_end(self, scope: Scope) -> bool:
         """Whether what is left over in a scope may be removed: all of it was seen, its runners serve nobody unseen."""

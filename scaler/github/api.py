@@ -10,7 +10,8 @@ from urllib.parse import quote, urlsplit
 from github.Auth import Auth
 
 from scaler.boundary import readable
-from scaler.github.rest import GitHubRest, integer, mapping, message_of
+from scaler.github.repositories import GitHubRepositories
+from scaler.github.rest import integer, mapping, message_of
 from scaler.model import (
     Clock,
     Denied,
@@ -34,7 +35,7 @@ DECLINES = ("this workflow", "the workflow run", "unable to retry")
 """So GitHub's sentences begin that decline to run something again."""
 
 
-class GitHubApi(GitHubRest):
+class GitHubApi(GitHubRepositories):
     """The port `model.GitHub` over REST."""
 
     def __init__(self, credential: str | Auth, api_url: str, clock: Clock) -> None:
@@ -63,11 +64,6 @@ class GitHubApi(GitHubRest):
         """All runners registered in a scope; foreign ones too."""
         rows, _ = self._rows(f"{_owner_path(scope)}/actions/runners", "runners", {}, partial(_runner, scope))
         return tuple(rows.values())
-
-    @readable("GitHub")
-    def is_public(self, repository: str) -> bool:
-        """Whether everybody can see a repository."""
-        return self._read(f"/repos/{repository}", {})["private"] is False
 
     @readable("GitHub")
     def group_repositories(self, organization: str, group: str) -> frozenset[str] | None:

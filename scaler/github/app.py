@@ -55,6 +55,10 @@ def permissions_for(config: Config) -> Mapping[str, str]:
     return {**needed, "actions": "write"} if any(pool.rerun_lost for pool in config.pools) else needed
 
 
+class NotInstalled(Denied):
+    """The App is not where its token is for."""
+
+
 class AppTokens(GitHubRest):
     """The tokens of an App's installation for one owner. Safe to be used by several threads."""
 
@@ -95,11 +99,20 @@ class AppTokens(GitHubRest):
 
     @readable("GitHub")
     def _minted(self) -> tuple[str, datetime]:
-        kind = "repos" if "/" in self._scope else "orgs"
-        installation = self._asked("GET", f"/{kind}/{self._scope}/installation", {}, 200)
+        installation = self._installation()
         path = f"/app/installations/{integer(installation, 'id')}/access_tokens"
         answer = self._asked("POST", path, {"permissions": self._permissions}, 201)
         return str(answer["token"]), datetime.fromisoformat(str(answer["expires_at"])).astimezone(UTC)
+
+    def _installation(self) -> dict[str, object]:
+        """That of a repository, or of its owner: an organization, or else a user."""
+        kind = "repos" if "/" in self._scope else "orgs"
+        try:
+            return self._asked("GET", f"/{kind}/{self._scope}/installation", {}, 200)
+        except NotInstalled:
+            if kind == "repos":
+                raise
+            return self._asked("GET", f"/users/{self._scope}/installation", {}, 200)
 
     def _asked(self, verb: str, path: str, body: dict[str, object], expected: int) -> dict[str, object]:
         try:
@@ -112,7 +125,7 @@ class AppTokens(GitHubRest):
         if status == 401:
             raise Denied(f"GitHub App: id and private key do not fit, or this clock is off ({said})", KEY_REMEDY)
         if status == 404:
-            raise Denied(f"GitHub App: not installed for {self._scope} ({said})", INSTALL_REMEDY)
+            raise NotInstalled(f"GitHub App: not installed for {self._scope} ({said})", INSTALL_REMEDY)
         if status == 422:
             lines = "\n".join(f"    {name}: {level}" for name, level in self._permissions.items())
             raise Denied(f"GitHub App: lacks a permission in {self._scope} ({said})", PERMISSIONS_REMEDY + lines)

@@ -26,6 +26,10 @@ or:
 SSO_REMEDY = "Authorise the token for the organization's SSO: Settings, Developer settings, the token, Configure SSO."
 
 
+class NotFound(Unavailable):
+    """There is none, or the token does not see it: GitHub tells no difference."""
+
+
 def refusal(status: int, headers: Mapping[str, str], message: str, what: str) -> ApiError:
     """
     The error for an answer that is none: what was asked, what GitHub said, how to mend it.
@@ -48,7 +52,7 @@ def refusal(status: int, headers: Mapping[str, str], message: str, what: str) ->
     if status == 403:
         return Denied(f"GitHub: {what}: the token may not do this ({said}){_needed(headers)}", GITHUB_TOKEN_REMEDY)
     if status == 404:
-        return Unavailable(f"GitHub: {what}: not found; renamed, deleted, or the token does not see it")
+        return NotFound(f"GitHub: {what}: not found; renamed, deleted, or the token does not see it")
     return Unavailable(f"GitHub: {what}: answered {said}")
 
 

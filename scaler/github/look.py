@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from scaler.boundary import readable
-from scaler.checking.doctor_github import RepositoryFacts, Token
+from scaler.checking.doctor_github import Token
 from scaler.github.api import GitHubApi
 from scaler.github.rest import integer
 from scaler.model import Unavailable
@@ -49,12 +48,6 @@ class GitHubLooker(GitHubApi):
         return self._credential if isinstance(self._credential, str) else "ghs_"
 
     @readable("GitHub")
-    def repository(self, name: str) -> RepositoryFacts:
-        """A repository."""
-        row = self._read(f"/repos/{name}", {})
-        return RepositoryFacts(str(row["full_name"]), row["private"] is False, row.get("archived") is True)
-
-    @readable("GitHub")
     def run_count(self, name: str) -> int:
         """How many runs it has had."""
         return integer(self._read(f"/repos/{name}/actions/runs", {"per_page": 1}), "total_count")
@@ -69,15 +62,8 @@ class GitHubLooker(GitHubApi):
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
         """A folder's entries: a bare array, which no other call of ours answers; empty where there is no folder."""
-        status, headers, text = self._patiently("GET", path, {}, None)
-        if status == 404:
-            return []
-        if status != 200:
-            self._accept((status, headers, text), 200, path)
-        rows = json.loads(text)
-        if not isinstance(rows, list):
-            raise Unavailable(f"GitHub: {path}: expected a list, got {type(rows).__name__}")
-        return rows
+        answered = self._patiently("GET", path, {}, None)
+        return [] if answered[0] == 404 else self._accept_list(answered, path)
 
     def _text(self, repository: str, path: str) -> str:
         row = self._read(f"/repos/{repository}/contents/{quote(path)}", {})

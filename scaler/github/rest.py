@@ -160,15 +160,16 @@ class GitHubRest:
         return self._accept(self._patiently("GET", path, parameters, None), 200, path)
 
     def _accept(self, answered: Answer, expected: int, what: str) -> dict[str, Any]:
-        status, headers, text = answered
-        if status != expected:
-            raise refusal(status, headers, message_of(text), what)
-        try:
-            answer = json.loads(text)
-        except ValueError as error:
-            raise Unavailable(f"GitHub: {what}: the answer is not JSON") from error
+        answer = _told(answered, expected, what)
         if not isinstance(answer, dict):
             raise Unavailable(f"GitHub: {what}: expected an object, got {type(answer).__name__}")
+        return answer
+
+    def _accept_list(self, answered: Answer, what: str) -> list[dict[str, Any]]:
+        """A bare array, as some lists come."""
+        answer = _told(answered, 200, what)
+        if not isinstance(answer, list):
+            raise Unavailable(f"GitHub: {what}: expected a list, got {type(answer).__name__}")
         return answer
 
     def _patiently(
@@ -220,6 +221,16 @@ class GitHubRest:
         log.info("GitHub %s %s: %s", verb, path, status)
         self._server_clock.hear(told.get("date"))
         return status, told, text
+
+
+def _told(answered: Answer, expected: int, what: str) -> Any:
+    status, headers, text = answered
+    if status != expected:
+        raise refusal(status, headers, message_of(text), what)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Unavailable(f"GitHub: {what}: the answer is not JSON") from error
 
 
 def _retry_after(status: int, headers: dict[str, Any], attempt: int) -> float | None:

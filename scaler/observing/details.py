@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from scaler.model import ApiError, Cloud, Denied, GitHub, Image, Instance, Job, Memory, RunEnd
+from scaler.model import ApiError, Cloud, Denied, GitHub, Image, Instance, Job, Memory, RunEnd, Scope
 from scaler.settings.config import Config
 
 
@@ -49,23 +49,22 @@ class Details:
                 ends.append(self._github.run_end(repository, run))
         return tuple(ends)
 
-    def images(self, instances: Iterable[Instance]) -> tuple[Image, ...]:
-        """The images of the living instances."""
+    def images(self, instances: Iterable[Instance], scope: Scope | None) -> tuple[Image, ...]:
+        """The images of the living instances. In a scope of the fleet's GitHub is asked for their dates."""
         ids = tuple(sorted({instance.image for instance in instances if instance.image}))
         missing = tuple(each for each in ids if each not in self._images)
         try:
             for image in self._cloud.images(missing) if missing else ():
-                self._images[image.id] = self._dated(image)
+                self._images[image.id] = self._dated(image, scope)
         except Denied as error:
             self._images |= {each: Image(each, why=str(error)) for each in missing}
         except ApiError:
             pass
         return tuple(self._images[each] for each in ids if each in self._images)
 
-    def _dated(self, image: Image) -> Image:
+    def _dated(self, image: Image, scope: Scope | None) -> Image:
         """The image with what GitHub says of its runner program, if it says anything."""
-        if image.version:
-            scope = self._config.scope_of(self._config.repositories[0])
+        if image.version and scope is not None:
             with suppress(ApiError):
                 return replace(image, told=True, until=self._github.runner_deadline(scope, image.version))
         return image

@@ -25,6 +25,7 @@ from scaler.model import (
     Unseen,
     View,
 )
+from scaler.observing.patterns import Patterns
 from scaler.settings.config import Config, RegisterAt, Registration
 
 CONNECTIONS = 64
@@ -44,14 +45,26 @@ class Views:
         self, config: Config, github: GitHub, cloud: Cloud, runner_prefix: str, connections: int = CONNECTIONS
     ) -> None:
         """`runner_prefix` begins the names of the fleet's runners; over one connection, all is asked in order."""
-        self._config = config
         self._github = github
         self._cloud = cloud
         self._prefix = runner_prefix
         self._unseen: list[Unseen] = []
         # Kept over ticks: each of its threads keeps its connection to GitHub.
         self._threads = ThreadPoolExecutor(connections)
+        self._patterns = Patterns(config, github.repositories)
+        self._name(config)
+
+    def _name(self, config: Config) -> None:
+        """From now on these are the repositories."""
+        self._config = config
         self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
+
+    def _list(self, *, anew: bool) -> None:
+        """What the config's patterns stand for; asked for `anew`, or where it was not told last time."""
+        config, missing = self._patterns.resolve(anew=anew)
+        for pattern, error in missing.items():
+            self._not_seen(View.REPOSITORIES, pattern, error)
+        self._name(config)
 
     def _ask(self, view: View, scope: Scope, question: Callable[[], T], otherwise: T) -> T:
         try:
@@ -99,7 +112,7 @@ class Views:
             if registered and not runners[scope]:
                 why = f"GitHub lists no runner at all, but {registered[0].id} has registered one: not believed"
                 self._unseen.append(Unseen(View.RUNNERS, scope, why))
-            if "/" not in scope and scope not in {self._config.scope_of(r) for r in self._config.repositories}:
+            if "/" not in scope and scope not in self._config.scopes:
                 why = "registered at an organization that config.yaml does not name any more: its jobs are not seen"
                 self._unseen.append(Unseen(View.RUNNERS, scope, why))
         return runners

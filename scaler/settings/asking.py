@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scaler.clocks import Workflow, own_workflow
-from scaler.model import Down, Scope, Up
+from scaler.model import Down, Scope, Up, matches
 from scaler.problem import Problem
 from scaler.settings.config import Config, Pool, RegisterAt
 from scaler.settings.inputs import Command, InputError, Inputs
@@ -13,9 +13,8 @@ from scaler.settings.inputs import Command, InputError, Inputs
 
 def asked_by_hand(inputs: Inputs, config: Config) -> tuple[Up | Down, ...]:
     """The demands of `up` and `down`. Raises `InputError` for what the config does not know."""
-    owners = sorted({repository.partition("/")[0].lower() for repository in config.repositories})
-    if inputs.github_app and len(owners) > 1:
-        told = f"an App's token is for one owner, and config has repositories of {', '.join(owners)}"
+    if inputs.github_app and len(config.owners) > 1:
+        told = f"an App's token is for one owner, and config has repositories of {', '.join(config.owners)}"
         raise input_error("github-app-id", f"{told}; make a fleet for each, or give a token that sees them all")
     if inputs.command is Command.UP:
         return (Up(_pool(inputs, config).name, _scope(inputs, config), inputs.count),)
@@ -42,12 +41,15 @@ def _scope(inputs: Inputs, config: Config) -> Scope:
         return config.organization
     names = {repository.lower(): repository for repository in config.repositories}
     if inputs.repository is None:
-        if len(names) == 1:
+        if len(names) == 1 and not config.patterns:
             return config.repositories[0]
-        raise input_error("repository", f"--repo is needed: runners register at one of {', '.join(names.values())}")
-    if inputs.repository.lower() not in names:
-        raise input_error("repository", f'config has no repository "{inputs.repository}"; add it to repositories')
-    return names[inputs.repository.lower()]
+        those = ", ".join((*names.values(), *config.patterns))
+        raise input_error("repository", f"--repo is needed: runners register at one of {those}")
+    if inputs.repository.lower() in names:
+        return names[inputs.repository.lower()]
+    if any(matches(pattern, inputs.repository) for pattern in config.patterns):
+        return inputs.repository
+    raise input_error("repository", f'config has no repository "{inputs.repository}"; add it to repositories')
 
 
 def _names(pools: Sequence[Pool]) -> str:

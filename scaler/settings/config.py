@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -94,6 +94,8 @@ class Config:
     """
     The whole file, checked. `path` is the file as given, `warnings` what is allowed but unwise.
 
+    `patterns` (`acme/*`) stand for repositories that GitHub lists; with `including` these, `repositories` are all.
+
     `price_per_minute` of the job that runs this program, in USD; None is unknown.
     """
 
@@ -112,6 +114,31 @@ class Config:
     warnings: tuple[Problem, ...]
     parameter_writes_per_second: int = 3
     price_per_minute: float | None = None
+    patterns: tuple[str, ...] = ()
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The owners of all repositories, lower-case."""
+        named = (name.partition("/")[0].lower() for name in (*self.repositories, *self.patterns))
+        return tuple(sorted(set(named)))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Where runners register."""
+        if self.register_at is RegisterAt.ORGANIZATION and self.organization:
+            return (self.organization,)
+        return self.repositories
+
+    @property
+    def home(self) -> str:
+        """One place of the fleet's: a scope, or the owner of a pattern."""
+        return next(iter((*self.scopes, *self.owners)))
+
+    def including(self, names: Iterable[str]) -> Config:
+        """The same with more repositories."""
+        known = {name.lower() for name in self.repositories}
+        more = {name.lower(): name for name in names if name.lower() not in known}
+        return replace(self, repositories=(*self.repositories, *(more[name] for name in sorted(more))))
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name."""
@@ -211,7 +238,8 @@ def _config(file: str, values: dict[str, Any], warnings: tuple[Problem, ...]) ->
         register_at=RegisterAt(github["register_at"]),
         organization=github.get("organization"),
         runner_group=github.get("runner_group"),
-        repositories=tuple(values["repositories"]),
+        repositories=tuple(name for name in values["repositories"] if "*" not in name),
+        patterns=tuple(name for name in values["repositories"] if "*" in name),
         max_runners=values["max_runners"],
         pools=tuple(_pool(name, pool) for name, pool in values["pools"].items()),
         allow_public=values["allow_public"],

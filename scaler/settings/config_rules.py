@@ -112,6 +112,8 @@ def _idle(found: Checked, path: str, pool: dict[str, Any]) -> None:
     at_repository = found.values.get("github", {}).get("register_at") == "repository"
     if highest > most:
         found.error(f"{path}.min_idle", f"min_idle {highest} > max {most}; lower it, or raise max")
+    elif at_repository and highest and any("*" in name for name in found.values.get("repositories", ())):
+        found.warn(f"{path}.min_idle", f"{highest} for each repository that a pattern stands for, up to max {most}")
     elif at_repository and highest * scopes > most:
         found.warn(
             f"{path}.min_idle",

@@ -32,6 +32,7 @@ REGION: Final = r"^[a-z]{2,4}(-[a-z]+){1,2}-[1-9][0-9]?$"
 ROLE: Final = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,512}$"
 OWNER: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
 REPOSITORY: Final = rf"^{OWNER}/(?!\.{{1,2}}$)(?!.*\.[gG][iI][tT]$)[A-Za-z0-9._-]{{1,100}}$"
+REPOSITORY_OR_PATTERN: Final = REPOSITORY.replace("[A-Za-z0-9._-]{1,", "[A-Za-z0-9._*-]{1,")
 NAME: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 """Of fleets and pools. A runner is `<fleet>-<6>-<instance-id>`: 32 + 1 + 6 + 1 + 19 is within GitHub's 64."""
 
@@ -284,12 +285,17 @@ SCHEMA: Final[Schema] = {
             "aws": _AWS,
             "github": _GITHUB,
             "repositories": _list(
-                REPOSITORY_NAME,
+                _text(
+                    *(REPOSITORY_OR_PATTERN, "owner/name or owner/*"),
+                    "A repository, or those of an owner whose names fit: `*` stands for any number of characters. Archived,"
+                    " disabled and (without `allow_public`) public ones are left out of a pattern.",
+                    x_kind="repositories",
+                ),
                 *(1000, "a list of owner/name", "The repositories whose queued jobs are served."),
                 x_empty="nothing to scale",
                 x_remedy="list repositories as owner/name",
                 x_too_many="split them over fleets (GitHub's request budget)",
-                examples=[["acme/api"]],
+                examples=[["acme/api", "acme/team-*"]],
             ),
             "max_runners": _number(
                 *(0, 10_000, "The most instances of all pools together at any instant."), examples=[40]

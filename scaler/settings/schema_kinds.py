@@ -78,7 +78,16 @@ def _repository(text: str, _: Schema) -> str | None:
     if found := link or plain:
         return f"{quoted(text)}: write {found[1]}/{found[2].removesuffix('.git')}"
     if "*" in text:
-        return f"{quoted(text)}: patterns are not supported yet; list each repository as owner/name"
+        return f"{quoted(text)} is a pattern; name one repository as owner/name"
+    return None
+
+
+def _repositories(text: str, schema: Schema) -> str | None:
+    """A pattern's owner is named: whose repositories are listed."""
+    if "*" not in text:
+        return _repository(text, schema)
+    if "*" in text.partition("/")[0]:
+        return f"{quoted(text)} names no owner; write acme/* for all repositories of acme"
     return None
 
 
@@ -104,6 +113,7 @@ _CHECKS: dict[str, Callable[[str, Schema], str | None]] = {
     "timezone": _timezone,
     "region": _region,
     "repository": _repository,
+    "repositories": _repositories,
     "label": _label,
     "tag key": _tag_key,
 }

@@ -148,6 +148,8 @@ def _syntax_problem(error: yaml.YAMLError, file: str) -> Problem:
     remedy = "quote the value"
     if r"'\t'" in what:
         remedy = "indent with spaces"
+    elif "alphabetic or numeric" in what:  # * and & begin an alias and an anchor
+        remedy = "quote what begins with * or &"
     elif "expected" in what or "not allowed here" in what or "could not find" in what:
         remedy = "check the indentation and the line above"
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)

@@ -64,7 +64,7 @@ _REPOSITORY_LINKS = {
 }
 
 _DETAILS = {"network_count": 0, "subscribers_count": 0, "temp_clone_token": "", "delete_branch_on_merge": False}
-_MERGES = ("rebase_merge", "squash_merge", "merge_commit", "auto_merge")
+_MERGES = dict.fromkeys(("allow_rebase_merge", "allow_squash_merge", "allow_merge_commit", "allow_auto_merge"), True)
 
 
 def stamp(when: datetime) -> str:
@@ -146,8 +146,9 @@ class AccountViews:
             **dict.fromkeys(("size", "stargazers_count", "watchers_count", "forks_count", "open_issues_count"), 0),
             **dict.fromkeys(("forks", "open_issues", "watchers"), 0),
             **dict.fromkeys(flags, True),
-            **dict.fromkeys(("has_pages", "has_discussions", "disabled", "is_template"), False),
+            **dict.fromkeys(("has_pages", "has_discussions", "is_template"), False),
             "archived": repository.archived,
+            "disabled": repository.disabled,
             "mirror_url": None,
             "license": None,
             "web_commit_signoff_required": False,
@@ -157,13 +158,21 @@ class AccountViews:
             "permissions": {"admin": True, "maintain": True, "push": True, "triage": True, "pull": True},
         }
         if not listed:
-            body |= _DETAILS | dict.fromkeys((f"allow_{kind}" for kind in _MERGES), True)
+            body |= _DETAILS | _MERGES
             body |= {"organization": self._owner(repository)} if repository.owner_is_organization else {}
         return body
 
     def group_repository(self, repository: Repository) -> Body:
         """A minimal-repository as a runner group lists it: with more than others do."""
         return self.full_repository(repository, listed=True) | _DETAILS
+
+    def own_repository(self, repository: Repository) -> Body:
+        """A repository as the token's user lists it."""
+        return self.full_repository(repository, listed=True) | _DETAILS | _MERGES
+
+    def installed_repository(self, repository: Repository) -> Body:
+        """A repository as an App's installation lists it: without what a user may do there."""
+        return {key: value for key, value in self.own_repository(repository).items() if key != "permissions"}
 
     def organization(self, login: str, repositories: int) -> Body:
         """An organization-full."""

@@ -26,7 +26,7 @@ from scaler.sandbox.github.world import GitHubWorld
 LONGEST = 600
 """Seconds that a JWT may be good for."""
 TOKEN_LIFE = timedelta(hours=1)
-_PATHS = re.compile(r"/(repos/[^/]+/[^/]+|orgs/[^/]+)/installation|/app/installations/(\d+)/access_tokens")
+_PATHS = re.compile(r"/(repos/[^/]+/[^/]+|orgs/[^/]+|users/[^/]+)/installation|/app/installations/(\d+)/access_tokens")
 _LEVELS = ("", "read", "write")
 
 
@@ -84,11 +84,12 @@ def _app(world: GitHubWorld, token: str) -> App:
 
 def _installation(world: GitHubWorld, app: App, path: str) -> Installation:
     kind, _, name = path.partition("/")
-    known = world.state.organizations if kind == "orgs" else world.state.repositories
     owner = name.partition("/")[0].lower()
+    accounts = {repository.owner.lower() for repository in world.state.repositories.values()}
+    known = {"orgs": world.state.organizations, "users": accounts}.get(kind, world.state.repositories)
     for installation in app.installations:
         chosen = installation.repositories
-        served = kind == "orgs" or chosen is None or name.lower() in chosen
+        served = kind != "repos" or chosen is None or name.lower() in chosen
         if name.lower() in known and installation.owner.lower() == owner and served:
             return installation
     raise Refused(404, "Not Found")

@@ -38,6 +38,8 @@ _ENDPOINTS: dict[str, list[tuple[str, str, Handler]]] = {
         ("GET", _REPOSITORY, runs.get_repository),
         ("GET", _ORGANIZATION, runners.get_organization),
         ("GET", _ORGANIZATION + "/repos", runners.list_repositories),
+        ("GET", "/installation/repositories", runners.list_installed),
+        ("GET", "/user/repos", runners.list_own),
     ],
     "actions": [
         ("GET", _ACTIONS + "/runs", runs.list_runs),

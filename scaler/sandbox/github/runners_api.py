@@ -5,7 +5,7 @@ from __future__ import annotations
 from scaler.sandbox.github.accounts import stamp
 from scaler.sandbox.github.call import Call
 from scaler.sandbox.github.http import Response
-from scaler.sandbox.github.state import Refused
+from scaler.sandbox.github.state import Refused, Repository
 from scaler.sandbox.github.views import rate_limit_body
 
 RUNNER_VERSION = "2.337.0"
@@ -93,7 +93,28 @@ def list_repositories(call: Call) -> Response:
     kind = call.request.parameters.get("type")
     if kind in ("public", "private"):
         rows = [r for r in rows if r.private == (kind == "private")]
-    return call.listed("", rows, lambda r: call.views.full_repository(r, listed=True))
+    return call.listed("", _in_order(call, rows), lambda r: call.views.full_repository(r, listed=True))
+
+
+def list_installed(call: Call) -> Response:
+    """List what an App's token was installed for."""
+    if call.token.kind == "pat":
+        raise Refused(403, "You must authenticate with an installation access token in order to list repositories")
+    rows = [r for r in call.world.state.repositories.values() if call.token.owns(r)]
+    return call.listed("repositories", rows, call.views.installed_repository)
+
+
+def list_own(call: Call) -> Response:
+    """List the repositories of the token's user, and those that it is a collaborator of: here, all users'."""
+    if call.token.kind != "pat":
+        raise Refused(403, "Resource not accessible by integration")
+    rows = [r for r in call.world.state.repositories.values() if not r.owner_is_organization and call.token.owns(r)]
+    return call.listed("", _in_order(call, rows), call.views.own_repository)
+
+
+def _in_order(call: Call, rows: list[Repository]) -> list[Repository]:
+    by_name = call.request.parameters.get("sort") == "full_name"
+    return sorted(rows, key=lambda r: r.full_name.lower()) if by_name else rows
 
 
 def list_groups(call: Call) -> Response:

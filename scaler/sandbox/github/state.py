@@ -44,6 +44,7 @@ class Repository:
     workflows: dict[str, Workflow] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     archived: bool = False
+    disabled: bool = False
 
     @property
     def full_name(self) -> str:

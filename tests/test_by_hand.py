@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from tests.conftest import NOTHING, World
+from scaler.sandbox.github.faults import Fault, FaultKind
+from tests.conftest import NOTHING, Ran, World
 
 
 def told(out: str, name: str) -> list[str]:
@@ -14,6 +16,23 @@ def told(out: str, name: str) -> list[str]:
     (line,) = [line for line in out.splitlines() if line.startswith(f"{name}: ")]
     found: list[str] = json.loads(line.partition(": ")[2])
     return found
+
+
+FORCE = "--force (in the action, force: true) ends it all the same"
+
+
+def annotated(ran: Ran) -> list[str]:
+    """What GitHub shows of a step, red or yellow."""
+    return [line for line in ran.said.splitlines() if line.startswith(("::error", "::warning"))]
+
+
+def with_a_job(world: World) -> str:
+    """The instance of a job that runs."""
+    world.push("build", duration=3600)
+    world.tick()
+    world.boot()
+    world.until(lambda: world.box.journal.of("job.started") != [])
+    return world.box.aws.alive()[0].id
 
 
 def test_up_launches_registers_and_prints_ids_and_labels(world: World) -> None:
@@ -70,18 +89,47 @@ def test_down_deregisters_then_terminates(world: World) -> None:
 
 
 def test_down_refuses_a_busy_runner_without_force(world: World) -> None:
-    world.push("build", duration=3600)
-    world.tick()
-    world.boot()
-    world.until(lambda: world.box.journal.of("job.started") != [])
-    (instance,) = world.box.aws.alive()
-    refused = world.scaler("down", "-i", instance.id)
+    instance = with_a_job(world)
+    refused = world.scaler("down", "-i", instance)
     assert refused.code == 2
     assert 'runs "build"' in refused.out
     assert world.box.aws.alive() != []
-    forced = world.scaler("down", "-i", instance.id, "--force")
+    forced = world.scaler("down", "-i", instance, "--force")
     assert forced.code == 0
     assert world.box.aws.alive() == []
+
+
+def test_who_is_refused_reads_in_one_error_why_and_how(world: World) -> None:
+    """Whoever pressed the button sees a red run: the reason stands beside it."""
+    instance = with_a_job(world)
+    world.in_actions = True
+    (told,) = annotated(world.scaler("down", "-i", instance))
+    assert re.fullmatch(rf'::error ::down {instance}: {instance} runs "build" \(run \d+\); {re.escape(FORCE)}', told)
+    world.tag(instance, "runner-scaler:hold", "look")
+    ran = world.scaler("down", "-i", instance, "--force")
+    assert annotated(ran) == [f"::error ::down {instance}: {instance} has a hold tag; remove the tag first"]
+
+
+def test_a_runner_that_takes_its_job_at_the_last_moment_is_refused_in_one_error(world: World) -> None:
+    (instance,) = told(world.scaler("up", "-a", "amd64", "--repo", "acme/api").out, "instance-ids")
+    world.boot()
+    world.box.github.fault(Fault(FaultKind.STATUS, path="/actions/runners/", method="DELETE", value=422))
+    world.in_actions = True
+    ran = world.scaler("down", "-i", instance)
+    assert ran.code == 2
+    assert annotated(ran) == [f"::error ::down {instance}: GitHub says it runs a job: kept; {FORCE}"]
+
+
+def test_an_up_beyond_the_cap_says_so_in_one_error(world: World) -> None:
+    world.in_actions = True
+    (line,) = annotated(world.scaler("up", "-p", "amd64", "-n", "7", "--repo", "acme/api"))
+    assert line.startswith("::error ::up amd64 6 of 7 and 1 more: pool amd64 is at max")
+
+
+@pytest.mark.parametrize("ask", [["down", "-i", "i-0123456789abcdef0"], ["up", "-a", "amd64", "--repo", "acme/api"]])
+def test_what_is_served_annotates_nothing(world: World, ask: list[str]) -> None:
+    world.in_actions = True
+    assert annotated(world.scaler(*ask)) == []
 
 
 @pytest.mark.another_fleet

@@ -23,6 +23,8 @@ from scaler.model import (
 )
 from scaler.settings.config import Config
 
+FORCE = "--force (in the action, force: true) ends it all the same"
+
 
 def bring_up(config: Config, snapshot: Snapshot, memory: Memory, asks: Sequence[Up], *, blind: str) -> Plan:
     """Launch what was asked for, as far as the caps allow; every runner asked for gets a verdict."""
@@ -88,10 +90,10 @@ def _why_not(snapshot: Snapshot, standing: Standing | None, ask: Down) -> tuple[
     if standing.instance.state is InstanceState.STOPPED or ask.force:
         return None
     if standing.phase is Phase.UNKNOWN:
-        return Reason.UNKNOWN, "whether it runs a job could not be seen; try again, or use --force"
+        return Reason.UNKNOWN, f"whether it runs a job could not be seen; try again; {FORCE}"
     if standing.phase is Phase.BUSY:
         job = f'"{standing.job.name}" (run {standing.job.run_id})' if standing.job else "a job"
-        return Reason.BUSY, f"{ask.instance_id} runs {job}; use --force to end it all the same"
+        return Reason.BUSY, f"{ask.instance_id} runs {job}; {FORCE}"
     return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from scaler.deciding.by_hand import FORCE
 from scaler.durations import passed
 from scaler.exits import Exit, exit_code
 from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Unseen, Verdict
@@ -33,6 +34,8 @@ URGENCY = (
 """Verdicts that somebody may have to act on come first."""
 UNSERVED = frozenset({Reason.LOST, Reason.NO_POOL, Reason.PUBLIC, Reason.GROUP, Reason.TOO_OLD, Reason.BREAKER_OPEN})
 NOT_OURS = frozenset({Reason.HOSTED})
+AS_ASKED = frozenset({Reason.ASKED, Reason.LAUNCHING, Reason.GONE})
+"""What may be said of what was asked by hand; all else is a refusal."""
 IDLE = frozenset({Reason.IDLE, Reason.WANTED, Reason.MIN_IDLE, Reason.SURPLUS})
 """What may be said of an instance whose runner is idle."""
 ALERTS = 5
@@ -245,9 +248,15 @@ def alerts(tick: Tick) -> list[tuple[str, str]]:
         if outcome.result in (Result.DENIED, Result.REFUSED, Result.FAILED, Result.NO_CAPACITY):
             level = "error" if outcome.result in (Result.DENIED, Result.REFUSED) else "warning"
             tell(level, _with(outcome.detail, outcome.remedy), verb(outcome.command))
+        elif tick.snapshot.asked and outcome.result is Result.BUSY:  # it took a job since it was looked at
+            tell("error", f"{outcome.detail}; {FORCE}", f"down {outcome.instance_id}")
     for verdict in by_urgency(tick.plan.verdicts):
         undated = verdict.subject is Subject.JOB and verdict.since is None and verdict.reason in WAITING
-        if undated or verdict.reason in UNSERVED:
+        if tick.snapshot.asked:
+            if verdict.reason not in AS_ASKED:
+                mode = "up" if verdict.subject is Subject.REQUEST else "down"
+                tell("error", safe(verdict.sentence), f"{mode} {verdict.id}")
+        elif undated or verdict.reason in UNSERVED:
             tell("warning", safe(verdict.sentence), f'"{safe(verdict.name)}" in {verdict.scope}')
         if verdict.reason is Reason.AGING:
             tell("warning", safe(verdict.sentence), f"image {safe(verdict.id)} of pool {verdict.pool}")

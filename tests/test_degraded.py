@@ -125,15 +125,6 @@ def test_without_the_permission_for_a_token_exit_3_names_it(world: World) -> Non
     assert "id-token: write" in ran.said
 
 
-def test_a_profile_that_does_not_exist_gives_exit_3_in_one_line(world: World) -> None:
-    world.oidc = False
-    none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "typo"}
-    ran = world.scaler("auto", env=none)
-    assert ran.code == 3
-    assert "typo" in ran.err
-    assert "Traceback" not in ran.said
-
-
 def test_a_denied_put_ends_in_exit_3_and_no_launch_at_all(world: World) -> None:
     """The original launched 1,619 instances in 54 minutes for one queued run when the put was denied."""
     world.box.aws.iam.deny("ssm:PutParameter")

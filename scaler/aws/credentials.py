@@ -38,6 +38,10 @@ AMBIENT_REMEDY = """\
 Name a role in config.yaml (aws.role) or the input role-to-assume, and give the job id-token: write;
 or put aws-actions/configure-aws-credentials before this step; or, in a shell, sign in (AWS_PROFILE, …)."""
 
+SETTINGS_REMEDY = """\
+Unset AWS_PROFILE, or mend the file that AWS_CONFIG_FILE names. The role is assumed with the job's own token: no
+credentials are taken from there."""
+
 ACCOUNT_REMEDY = "Sign in to the role's account (AWS_PROFILE, …), or correct aws.role in config.yaml."
 
 
@@ -45,22 +49,23 @@ def session_for(
     role: str | None, region: str, env: Mapping[str, str], token: JobToken | None, *, mask: Callable[[str], None]
 ) -> boto3.Session:
     """
-    A session with the role's credentials where the job has a `token` for it, else with ambient ones.
+    A session with the role's credentials where the job has a `token` for it, whatever else there is; else ambient ones.
 
     `mask` is told every secret that comes to be by the exchange; ambient ones are their giver's to mask.
     """
+    core = botocore.session.get_session()
+    try:
+        core.get_scoped_config()  # read by every client, whoever's its credentials are
+        found = bool(role and token) or core.get_credentials() is not None
+    except BotoCoreError as error:
+        remedy = SETTINGS_REMEDY if role and token else AMBIENT_REMEDY
+        raise Denied(f"AWS: the SDK's settings here cannot be used ({safe(str(error))})", remedy) from error
+    session = boto3.Session(botocore_session=core, region_name=region)
     if role and token:
         exchange = _Exchange(role, region, token, mask)
-        core = botocore.session.get_session()
         core._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]  # noqa: SLF001 - botocore's documented way to refresh by own code
             metadata=exchange(), refresh_using=exchange, method=OURS
         )
-        return boto3.Session(botocore_session=core, region_name=region)
-    try:
-        session = boto3.Session(region_name=region)
-        found = session.get_credentials() is not None
-    except BotoCoreError as error:
-        raise Denied(f"AWS: the credentials here cannot be used ({safe(str(error))})", AMBIENT_REMEDY) from error
     if found:
         return session
     if role and env.get("GITHUB_ACTIONS") == "true":

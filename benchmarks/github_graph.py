@@ -1,4 +1,4 @@
-"""The stand-in's GraphQL: `nodes(ids: …)` of workflows with their runs, projected from what it holds."""
+"""The stand-in's GraphQL: `nodes(ids: …)` of repositories, and workflows with their runs, projected from what it holds."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class _Query:
         return found
 
     def _node(self, field: FieldNode, global_id: str) -> dict[str, Any] | None:
-        workflow = self._world.workflow(global_id)
-        return None if workflow is None else self._projected(field.selection_set, workflow)
+        node = self._world.node(global_id)
+        return None if node is None else self._projected(field.selection_set, node)
 
     def _projected(self, selections: SelectionSetNode | None, value: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}

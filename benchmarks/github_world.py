@@ -36,6 +36,7 @@ HEADINGS = {"runs": "workflow_runs"}
 """What a list is called in its body, where that is not its path's word."""
 MODEL = 9753
 """The number of the repository that all others are copies of. It stands in its name and in each of its ids."""
+GLOBAL_ID = f"R_k{MODEL}"
 MARKS = {"repo-{:04d}": "", "9{:04d}0000": "repository", "2{:04d}0": "run", "3{:04d}0": "job", "1{:04d}0": "workflow"}
 
 
@@ -146,13 +147,13 @@ class World:
         found = next((row for row in rows[HEADINGS.get(what, what)] if row["id"] == number), None)
         return None if found is None else Body.of(_packed(found))
 
-    def workflow(self, global_id: str) -> dict[str, Any] | None:
-        """A workflow with its newest runs, as GraphQL shows it."""
-        number = self._numbers.get(f"{OWNER}/repo-{global_id[3:7]}") if global_id.startswith("W_k") else None
+    def node(self, global_id: str) -> dict[str, Any] | None:
+        """A repository, or a workflow with its newest runs, as GraphQL shows it."""
+        number = self._numbers.get(f"{OWNER}/repo-{global_id[3:7]}") if global_id[1:3] == "_k" else None
         if number is None:
             return None
         active = is_active(self.kind, number)
-        found = self._model(number).graph(active=active).get(f"W_k{MODEL}{global_id[7:]}")
+        found = self._model(number).graph(active=active).get(f"{global_id[:3]}{MODEL}{global_id[7:]}")
         return None if found is None else json.loads(renumbered(found, number))
 
 
@@ -168,7 +169,7 @@ def renumbered(text: bytes, number: int) -> bytes:
     """The model's text as another repository's."""
     for mark in MARKS:
         text = text.replace(mark.format(MODEL).encode(), mark.format(number).encode())
-    return text.replace(f"W_k{MODEL}".encode(), f"W_k{number:04d}".encode())
+    return text.replace(f"_k{MODEL}".encode(), f"_k{number:04d}".encode())
 
 
 class Model:
@@ -224,7 +225,7 @@ class Model:
     @property
     def repository_body(self) -> bytes:
         """GET a repository."""
-        return _packed(self._views.full_repository(self._repository))
+        return _packed(self._views.full_repository(self._repository) | {"node_id": GLOBAL_ID})
 
     @cached_property
     def _run_rows(self) -> list[tuple[str, bytes]]:
@@ -280,26 +281,28 @@ class Model:
         }
 
     def graph(self, *, active: bool) -> Mapping[str, bytes]:
-        """The workflows by their global ids, with their runs newest first, as GraphQL's fields."""
+        """The repository and its workflows by their global ids, these with their runs newest first, as GraphQL's fields."""
         return self._graphs[active]
 
     @cached_property
     def _graphs(self) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
         quiet, busy = ({}, {})  # type: tuple[dict[str, bytes], dict[str, bytes]]
         for into, runs in ((quiet, self._finished), (busy, [*self._finished, *self.active])):
+            pushed = stamp(runs[-1].created_at)
+            into[GLOBAL_ID] = _packed({"__typename": "Repository", "id": GLOBAL_ID, "pushedAt": pushed})
             for workflow in self._workflows:
-                mine = [self._graph_run(run) for run in reversed(runs) if run.workflow is workflow]
+                mine = [self._graph_run(run, pushed) for run in reversed(runs) if run.workflow is workflow]
                 into[_global_id(workflow)] = _packed(
                     {"__typename": "Workflow", "id": _global_id(workflow), "databaseId": workflow.id,
                      "name": workflow.name, "state": "ACTIVE", "runs": mine}
                 )  # fmt: skip
         return quiet, busy
 
-    def _graph_run(self, run: Run) -> dict[str, Any]:
+    def _graph_run(self, run: Run, pushed: str) -> dict[str, Any]:
         started = any(job.status == "in_progress" for job in run.current)
         status = "COMPLETED" if run.phase == "completed" else "IN_PROGRESS" if started else "QUEUED"
-        repository = {"__typename": "Repository", "id": node_id("R", self._repository.id), "isPrivate": True,
-                      "nameWithOwner": self._repository.full_name, "pushedAt": stamp(self.now)}  # fmt: skip
+        repository = {"__typename": "Repository", "id": GLOBAL_ID, "isPrivate": True,
+                      "nameWithOwner": self._repository.full_name, "pushedAt": pushed}  # fmt: skip
         suite = {"__typename": "CheckSuite", "id": node_id("CS", run.id), "status": status,
                  "conclusion": run.conclusion and run.conclusion.upper(), "updatedAt": stamp(run.updated_at),
                  "repository": repository}  # fmt: skip

@@ -15,7 +15,7 @@ All times are aware datetimes in UTC, on GitHub's clock (the `Date` header); all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -709,6 +709,14 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphIds:
+    """By which GraphQL knows a repository and its workflows."""
+
+    repository: str
+    workflows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """A registration secret: a JIT configuration (with its runner's id) or a registration token."""
 
@@ -749,6 +757,19 @@ class GitHub(Protocol):
 
         Another one follows after `every` seconds, unless that is None. It may wait for `patience` seconds in all.
         """
+
+    def hint_queries(self, every: float, reads: int) -> int:
+        """
+        How many queries for hints a tick may ask, if another one follows after `every` seconds.
+
+        None where so many reads, what a look at everything takes, have room in a tick anyway.
+        """
+
+    def graph_ids(self, repository: str) -> GraphIds:
+        """The ids, for `hints`, of a repository and its workflows."""
+
+    def hints(self, workflows: Sequence[str], repositories: Sequence[str]) -> Mapping[str, datetime | None]:
+        """By id, when a run of these last changed, or these were last pushed to; None: never. Without what is not shown."""
 
     def runs(self, repository: str, status: str) -> Runs:
         """A repository's runs of one status: queued, in_progress, waiting, pending or requested."""

@@ -37,6 +37,7 @@ from scaler.model import (
     View,
 )
 from scaler.observing.details import Details
+from scaler.observing.hints import Hints
 from scaler.observing.queues import Queues
 from scaler.observing.rota import Rota
 from scaler.observing.views import CONNECTIONS, NO_RUNNERS, Views
@@ -68,7 +69,9 @@ class Observer(Views):
         super().__init__(config, github, cloud, runner_prefix, connections)
         self._queues = Queues(github, self._threads)
         self._rota = Rota()
-        self._looked_at: dict[str, datetime] = {}
+        self._hints = Hints(github, self._threads)
+        # Since when each repository has had neither a look nor a hint that it is quiet.
+        self._due_from: dict[str, datetime] = {}
         self._details = Details(config, github, cloud, runner_prefix)
         self._inhabited: tuple[Scope, ...] = ()
 
@@ -84,14 +87,16 @@ class Observer(Views):
         self._unseen = []
         alone = every is None
         patience = PATIENCE if alone or (deep and self._config.register_at is RegisterAt.ORGANIZATION) else 0.0
-        room = self._github.room(every.total_seconds() if every else None, patience=patience)
+        pace = every.total_seconds() if every else None
+        room = self._github.room(pace, patience=patience)
         before = self._config.repositories
         self._list(anew=deep)
         self._queues.forget(set(before).difference(self._config.repositories))
         instances = self._instances()
         parameters = self._parameters()
         memory = self._memory(known)
-        look = self._look(instances, {each.instance_id: each.scope for each in parameters}, deep=deep, room=room)
+        told = {each.instance_id: each.scope for each in parameters}
+        look = self._look(instances, told, deep=deep, room=room, pace=pace)
         queues, deferred = self._deferred(look.queues, look.places, alone=alone)
         jobs, public = self._told(queues)
         self._check_emptiness(instances, look.runners, jobs)
@@ -117,13 +122,21 @@ class Observer(Views):
         )
         return snapshot, memory
 
-    def _look(self, instances: Sequence[Instance], told: Mapping[str, Scope], *, deep: bool, room: int | None) -> _Look:
+    def _look(
+        self,
+        instances: Sequence[Instance],
+        told: Mapping[str, Scope],
+        *,
+        deep: bool,
+        room: int | None,
+        pace: float | None,
+    ) -> _Look:
         """Runners, then queues; and both again where the queues say of a runner that there is more to know."""
         scopes = self._scopes(instances, told)
         lives_in = partial(self._untold, scopes, instances, told)
         inhabited = lives_in(frozenset())
         places = self._places(scopes)
-        turns = self._turns(places, inhabited, deep=deep, room=room)
+        turns = self._turns(places, inhabited, deep=deep, room=room, pace=pace)
         whole = {scope for scope in scopes if all(repository in turns for repository in places[scope])}
         deeply = {scope for scope in whole if all(turns[name] for name in places[scope]) and (deep or places[scope])}
         wanted = whole & (deeply | set(lives_in(self._queues.working())))
@@ -248,14 +261,23 @@ class Observer(Views):
         return places
 
     def _turns(
-        self, places: Mapping[Scope, Sequence[str]], inhabited: Iterable[Scope], *, deep: bool, room: int | None
+        self,
+        places: Mapping[Scope, Sequence[str]],
+        inhabited: Iterable[Scope],
+        *,
+        deep: bool,
+        room: int | None,
+        pace: float | None,
     ) -> dict[str, bool]:
         """Which repositories are looked at now, and how deep."""
         repositories = list(dict.fromkeys(name for each in places.values() for name in each))
         active = self._queues.active()
         if self._config.register_at is RegisterAt.REPOSITORY:
             active |= {name for scope in inhabited for name in places[scope]}
-        return self._rota.turns(repositories, active, self._queues.waits(), deep=deep, room=room)
+        hints = self._hints.ask(repositories, active, deep=deep, room=room, every=pace)
+        turns = self._rota.turns(repositories, active, self._queues.waits(), deep=deep, room=room, hints=hints)
+        self._hints.looked(turns)
+        return turns
 
     def _deferred(
         self, queues: dict[str, Queue | ApiError], places: Mapping[Scope, Sequence[str]], *, alone: bool
@@ -269,9 +291,11 @@ class Observer(Views):
         for name in dict.fromkeys(name for each in places.values() for name in each):
             queue = queues.get(name)
             if queue is not None and not isinstance(queue, Deferred):
-                self._looked_at[name] = now
+                self._due_from[name] = now
                 continue
-            since = self._looked_at.setdefault(name, now)
+            if name in self._hints.last.quiet:
+                self._due_from[name] = now
+            since = self._due_from.setdefault(name, now)
             if alone or now - since > OVERDUE:
                 ago = "" if alone else f" for {passed(now - since)}"
                 queues[name] = NotAsked(

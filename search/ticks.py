@@ -17,6 +17,7 @@ from scaler.act import Actor
 from scaler.decide import decide
 from scaler.deciding.memory import decode, encode
 from scaler.model import (
+    GraphIds,
     Image,
     Instance,
     Job,
@@ -111,6 +112,18 @@ class Ports:
     def room(self, every: float | None, *, patience: float) -> int | None:  # noqa: ARG002 - the port's words
         """No limit."""
         return None
+
+    def hint_queries(self, every: float, reads: int) -> int:  # noqa: ARG002 - the port's words
+        """All is looked at."""
+        return 0
+
+    def graph_ids(self, repository: str) -> GraphIds:
+        """Nobody asks: there are no hints."""
+        raise NotImplementedError
+
+    def hints(self, workflows: Sequence[str], repositories: Sequence[str]) -> Mapping[str, datetime | None]:
+        """Nobody asks: there are no hints."""
+        raise NotImplementedError
 
     def runs(self, repository: str, status: str) -> Runs:
         """All jobs are of one run."""

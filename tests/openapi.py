@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import jsonschema_rs
 
-from tests import fetch_openapi
+from tests import fetch_openapi, graph_schema
 from tests.exchange import Exchange, header
 from tests.openapi_schema import BASE, FORMATS, converted, said, text_errors
 
@@ -46,6 +46,8 @@ UNDOCUMENTED = (
     Undocumented(frozenset({422}), "seen in recordings: no workflow_dispatch trigger, bad ref", "POST", "/dispatches"),
 )
 
+GRAPH = "/graphql"
+"""What the description leaves to GraphQL's own schema."""
 API_VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
 """docs.github.com, API versions; any other answers 400."""
 
@@ -111,6 +113,8 @@ class Description:
     def check(self, exchange: Exchange) -> list[str]:
         """Every violation of one exchange, a line each: method, path, place, what is wrong."""
         at = f"{exchange.method} {exchange.path}"
+        if exchange.path == GRAPH:
+            return self.check_answer(exchange)
         operation, known = self._find(exchange)
         if operation is None and known:
             return [f"{at}: unknown method; known: {known}"]
@@ -121,7 +125,9 @@ class Description:
     def check_answer(self, exchange: Exchange) -> list[str]:
         """The violations of the answer alone, whatever was asked."""
         operation, _ = self._find(exchange)
-        if operation is not None:
+        if exchange.path == GRAPH and exchange.status == 200:
+            lines = graph_schema.violations(exchange)  # a query and its answer belong together
+        elif operation is not None:
             lines = self._response(operation, exchange)
         elif exchange.status in (400, 401, 403, 404):
             lines = _error_body(exchange)

@@ -48,7 +48,7 @@ READS = {
     "registration_url",
     "parameter_name",
 }
-READS |= {"room", "default_branch", "is_waiting", "newest"}
+READS |= {"room", "hint_queries", "graph_ids", "hints", "default_branch", "is_waiting", "newest"}
 READS |= {"run_end", "runner_deadline", "images"}
 READS |= {"instances", "instance", "look", "parameters", "load_state"}
 

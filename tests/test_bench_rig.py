@@ -10,19 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import graphql
 import pytest
 
 from benchmarks import curves
 from benchmarks.bench import KEEPING, started
 from benchmarks.clients import CLIENTS, environment
 from benchmarks.summary import Place, Row, Summary, scaled
+from tests import graph_schema
 from tests.exchange import Exchange
-from tests.fetched import Unreachable, needed
+from tests.fetched import needed
 from tests.openapi import Description
 from tests.watcher import description
 
@@ -159,23 +158,14 @@ EVERYTHING = """query($ids: [ID!]!) { nodes(ids: $ids) { __typename ... on Workf
 
 def test_graphql_answers_are_as_github_publishes_its_schema(rig: str) -> None:
     """The answer, executed as the data of its own query, comes out as it went in: names, kinds, enums, what is null."""
-    path = Path(__file__).parents[1] / "node_modules/@octokit/graphql-schema/schema.graphql"
-    schema = graphql.build_schema(needed(lambda: installed(path)).read_text(), assume_valid=True)
-    assert graphql.validate(schema, graphql.parse(EVERYTHING)) == []
+    needed(graph_schema.installed)
+    assert graph_schema.refused(EVERYTHING) == []
     rows = json.loads(ask(rig, f"{REPOSITORY}/actions/workflows").response_body)["workflows"]
     ids = {"ids": [row["node_id"] for row in rows]}
     asked = {"query": EVERYTHING, "variables": ids}
     data = json.loads(ask(rig, "/graphql", method="POST", body=json.dumps(asked).encode()).response_body)["data"]
     assert len(data["nodes"]) == 4
-    done = graphql.execute_sync(schema, graphql.parse(EVERYTHING), data, variable_values=ids)
-    assert (done.errors, done.data) == (None, data)
-
-
-def installed(path: Path) -> Path:
-    """What npm installs with the linters."""
-    if not path.exists():
-        raise Unreachable(f"{path.name} is not installed (it comes with npm)")
-    return path
+    assert graph_schema.misfits(EVERYTHING, ids, data) == []
 
 
 @pytest.mark.parametrize("client", CLIENTS)

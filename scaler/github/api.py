@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -10,8 +10,9 @@ from urllib.parse import quote, urlsplit
 from github.Auth import Auth
 
 from scaler.boundary import readable
+from scaler.github.graph import GitHubGraph
 from scaler.github.repositories import GitHubRepositories
-from scaler.github.rest import integer, mapping, message_of
+from scaler.github.rest import integer, mapping, message_of, time_of
 from scaler.model import (
     Clock,
     Denied,
@@ -35,8 +36,8 @@ DECLINES = ("this workflow", "the workflow run", "unable to retry")
 """So GitHub's sentences begin that decline to run something again."""
 
 
-class GitHubApi(GitHubRepositories):
-    """The port `model.GitHub` over REST."""
+class GitHubApi(GitHubRepositories, GitHubGraph):
+    """The port `model.GitHub`: over REST, but for hints."""
 
     def __init__(self, credential: str | Auth, api_url: str, clock: Clock) -> None:
         """As `GitHubRest`."""
@@ -121,7 +122,7 @@ class GitHubApi(GitHubRepositories):
         A version that GitHub does not know, or a server that does not tell, is a 404.
         """
         answer = self._read(f"{_owner_path(scope)}/actions/runners/deprecations/{quote(version, safe='')}", {})
-        dates = [_time(answer.get(f"{kind}_deprecates_at")) for kind in ("runtime", "registration")]
+        dates = [time_of(answer.get(f"{kind}_deprecates_at")) for kind in ("runtime", "registration")]
         return min((date for date in dates if date is not None), default=None)
 
     @readable("GitHub")
@@ -180,7 +181,7 @@ def _run(repository: str, row: dict[str, Any]) -> Run:
         repository,
         str(row.get("status")),
         str(row.get("run_attempt")),
-        _time(row.get("updated_at")),
+        time_of(row.get("updated_at")),
         not private if isinstance(private, bool) else None,
     )
 
@@ -211,7 +212,7 @@ def _job(repository: str, row: dict[str, Any]) -> Job | None:
         str(row.get("name", "")),
         _labels(row),
         status,
-        _time(row.get("created_at") or row.get("started_at")),
+        time_of(row.get("created_at") or row.get("started_at")),
         str(row["runner_name"]) if row.get("runner_name") else None,
         str(row.get("workflow_name") or ""),
         str(row.get("html_url") or ""),
@@ -221,14 +222,6 @@ def _job(repository: str, row: dict[str, Any]) -> Job | None:
 
 def _ended(row: dict[str, Any]) -> EndedJob:
     return EndedJob(integer(row, "id"), str(row.get("name", "")), str(row.get("conclusion") or ""))
-
-
-def _time(value: Any) -> datetime | None:
-    """A job is a job whatever its date is."""
-    try:
-        return datetime.fromisoformat(str(value)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _runner(scope: Scope, row: dict[str, Any]) -> Runner:

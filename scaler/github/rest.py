@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,12 +21,13 @@ from github import Auth, Github, GithubException
 from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass, Requester
 
 from scaler.boundary import ServerClock
-from scaler.github.budget import LONGEST_WAIT, Budget
+from scaler.github.budget import CORE, GRAPHQL, LONGEST_WAIT, Budget
 from scaler.github.errors import refusal
 from scaler.github.kept import Kept, Page
 from scaler.model import Clock, NotAsked, Unavailable
 
 API_VERSION = "2022-11-28"
+GRAPH = "/graphql"
 PAGE = 100
 TIMEOUT = 20
 ATTEMPTS = 3
@@ -95,6 +96,10 @@ class GitHubRest:
         """A tick begins: the reads that it should plan for."""
         self._budget.begin(patience=patience)
         return self._budget.room(every)
+
+    def hint_queries(self, every: float, reads: int) -> int:
+        """How many queries for hints a tick may ask."""
+        return self._budget.queries(every, reads)
 
     def _rows(
         self,
@@ -206,18 +211,21 @@ class GitHubRest:
         parameters: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        self._budget.take(read=verb == "GET")
-        status, told, text = 0, dict[str, Any](), ""
+        resource = GRAPHQL if path == GRAPH else CORE
+        self._budget.take(read=verb == "GET" or path == GRAPH, resource=resource)
+        status, told, text, began = 0, dict[str, Any](), "", self._clock.monotonic()
+        # GitHub Enterprise Server: /api/v3 beside /api/graphql (docs: forming calls with GraphQL).
+        url = (self._api_url.removesuffix("/v3") if path == GRAPH else self._api_url) + path
         try:
             status, told, text = self._requester.requestJson(
-                verb, self._api_url + path, parameters or None, dict(headers or {}), body or None, self._connection
+                verb, url, parameters or None, dict(headers or {}), body or None, self._connection
             )
         except GithubException as error:
             status, told, text = error.status, dict(error.headers or {}), json.dumps(error.data)
         except (requests.RequestException, OSError) as error:
             raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
         finally:
-            self._budget.hear(status, told)
+            self._budget.hear(status, told, resource, self._clock.monotonic() - began)
         log.info("GitHub %s %s: %s", verb, path, status)
         self._server_clock.hear(told.get("date"))
         return status, told, text
@@ -264,3 +272,11 @@ def integer(row: dict[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise Unavailable(f'GitHub: a row whose "{key}" is {type(value).__name__}, not a number')
     return value
+
+
+def time_of(value: Any) -> datetime | None:
+    """None for what is no date: a job is a job whatever its date is."""
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -136,7 +136,7 @@ class AccountViews:
         body = self.repository(repository) | {
             "created_at": stamp(repository.created_at),
             "updated_at": stamp(repository.created_at),
-            "pushed_at": stamp(repository.created_at),
+            "pushed_at": stamp(repository.pushed_at or repository.created_at),
             "git_url": f"git:{page.partition('://')[2]}.git",
             "ssh_url": f"git@{page.partition('://')[2]}.git",
             "clone_url": f"{page}.git",

@@ -136,4 +136,4 @@ def list_group_repositories(call: Call) -> Response:
 def get_rate_limit(call: Call) -> Response:
     """GET the rate limit: free of charge."""
     reset = call.token.reset_at or call.views.now
-    return Response(200, rate_limit_body(call.token.limit, call.token.used, int(reset.timestamp())))
+    return Response(200, rate_limit_body(call.token, int(reset.timestamp())))

@@ -25,13 +25,13 @@ def list_runs(call: Call) -> Response:
     With a filter it is a search that ends after 1,000 results (docs.github.com: list workflow runs for a
     repository), whatever total_count says. Unknown parameters are ignored.
     """
-    asked = call.request.parameters
+    asked, repository = call.request.parameters, call.repository
     workflow = _workflow(call) if "workflow_id" in call.path else None
     filters = [make(asked[name], call) for name, make in _RUN_FILTERS.items() if name in asked]
     runs = [
         run
         for run in call.world.state.runs.values()
-        if run.repository is call.repository and (workflow is None or run.workflow is workflow)
+        if run.repository is repository and (workflow is None or run.workflow is workflow)
     ]
     rows = [run for run in reversed(runs) if all(keep(run) for keep in filters)]
     return call.listed("workflow_runs", rows, call.views.run, most=1000 if filters else None)

@@ -18,6 +18,7 @@ from scaler.sandbox.github import protocol, rest
 from scaler.sandbox.github.accounts import account_id
 from scaler.sandbox.github.call import Call
 from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.sandbox.github.graph_api import GRAPH, answer_query
 from scaler.sandbox.github.http import Request, Response, error, etag, matches
 from scaler.sandbox.github.limits import SecondaryLimits
 from scaler.sandbox.github.state import Refused
@@ -92,7 +93,8 @@ class GitHubServer:
 
     def _respond(self, arrived: HttpRequest) -> HttpAnswer | None:
         target, _, query = arrived.target.partition("?")
-        prefix = "/api/v3" if target.startswith("/api/v3/") else ""  # GitHub Enterprise Server's
+        # GitHub Enterprise Server's: /api/v3/…, and /api/graphql beside it.
+        prefix = "/api/v3" if target.startswith("/api/v3/") else "/api" if target == f"/api{GRAPH}" else ""
         base = f"http://{arrived.headers.get('host', '127.0.0.1')}{prefix}"
         sent = unquote(target.removeprefix(prefix))
         request = Request(arrived.method, self._named(sent), sent, query, arrived.headers, arrived.body, base)
@@ -117,7 +119,7 @@ class GitHubServer:
         """The whole answer; None where a fault ends the connection instead."""
         if request.path.startswith("/_runner/"):
             return self._answer(request, None)
-        with self.limits.one(request.method) as refusal:
+        with self.limits.one(request.method, request.path) as refusal:
             return self._answer(request, refusal)
 
     def _answer(self, request: Request, refusal: Refused | None) -> Response | None:
@@ -154,6 +156,11 @@ class GitHubServer:
             except Refused as refusal:
                 return error(refusal.status, refusal.message)
             token.window(self.world.clock.now())
+            if request.path == GRAPH:
+                response = answer_query(self.world, request, token)
+                return Response(
+                    response.status, response.body, self._rate_headers(token, "graphql", token.points, token.queried)
+                )
             try:
                 if token.used >= token.limit and request.path != "/rate_limit":
                     raise Refused(403, "API rate limit exceeded")
@@ -164,7 +171,8 @@ class GitHubServer:
             response = self._conditional(request, response)
             if response.status != 304 and request.path != "/rate_limit" and token.used < token.limit:
                 token.used += 1  # a 304 and GET /rate_limit are free (docs: best practices, rate limits)
-            return Response(response.status, response.body, {**response.headers, **self._rate_headers(token)})
+            told = self._rate_headers(token, "core", token.limit, token.used)
+            return Response(response.status, response.body, {**response.headers, **told})
 
     def _endpoint(self, request: Request, token: ApiToken, faults: list[Fault]) -> Response:
         if "user-agent" not in request.headers:
@@ -190,15 +198,15 @@ class GitHubServer:
             raise Refused(401, "Bad credentials")
         return token
 
-    def _rate_headers(self, token: ApiToken) -> dict[str, str]:
+    def _rate_headers(self, token: ApiToken, resource: str, limit: int, used: int) -> dict[str, str]:
         assert token.reset_at is not None  # noqa: S101  # the window was opened on the way in
         ends = token.expires_at if token.kind == "pat" else None
         limits = {
-            "X-RateLimit-Limit": str(token.limit),
-            "X-RateLimit-Remaining": str(max(token.limit - token.used, 0)),
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(limit - used, 0)),
             "X-RateLimit-Reset": str(int(token.reset_at.timestamp())),
-            "X-RateLimit-Used": str(token.used),
-            "X-RateLimit-Resource": "core",
+            "X-RateLimit-Used": str(used),
+            "X-RateLimit-Resource": resource,
         }
         return {
             **(limits if self.world.settings.names_limits else {}),

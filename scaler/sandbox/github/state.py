@@ -45,6 +45,7 @@ class Repository:
     files: dict[str, str] = field(default_factory=dict)
     archived: bool = False
     disabled: bool = False
+    pushed_at: datetime | None = None
 
     @property
     def full_name(self) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from scaler.sandbox.github.accounts import AccountViews, Body, node_id, stamp
 from scaler.sandbox.github.state import Group, Job, Repository, Run, Runner, Workflow
+from scaler.sandbox.github.world import ApiToken
 
 READ_ONLY_LABELS = {"self-hosted", "linux", "windows", "macos", "x64", "arm", "arm64"}
 
@@ -207,9 +208,12 @@ class Views(AccountViews):
         return body
 
 
-def rate_limit_body(limit: int, used: int, reset: int) -> Mapping[str, Any]:
-    """A rate-limit-overview; everything but the core has its own, untouched, budget."""
-    core = {"limit": limit, "used": used, "remaining": max(limit - used, 0), "reset": reset}
-    fresh = {"search": 30, "graphql": 5000, "actions_runner_registration": 10000, "integration_manifest": 5000}
+def rate_limit_body(token: ApiToken, reset: int) -> Mapping[str, Any]:
+    """A rate-limit-overview; everything but the core and GraphQL has its own, untouched, budget."""
+    core, graphql = (
+        {"limit": limit, "used": taken, "remaining": max(limit - taken, 0), "reset": reset}
+        for limit, taken in ((token.limit, token.used), (token.points, token.queried))
+    )
+    fresh = {"search": 30, "actions_runner_registration": 10000, "integration_manifest": 5000}
     others = {name: {"limit": size, "used": 0, "remaining": size, "reset": reset} for name, size in fresh.items()}
-    return {"resources": {"core": core, **others}, "rate": core}
+    return {"resources": {"core": core, "graphql": graphql, **others}, "rate": core}

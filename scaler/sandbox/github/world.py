@@ -35,7 +35,8 @@ __all__ = ["ApiToken", "Fault", "GitHubWorld", "JobSpec", "Refused", "Settings"]
 
 TokenKind = Literal["pat", "app", "github_token"]
 
-# Requests per hour (docs.github.com: rate limits for the REST API); GITHUB_TOKEN's is per repository.
+# Requests per hour, and as many points of GraphQL (docs.github.com: rate limits for the REST API, and for the GraphQL
+# API); GITHUB_TOKEN's are per repository.
 RATE_LIMITS: Mapping[TokenKind, int] = {"pat": 5000, "app": 5000, "github_token": 1000}
 
 EVERYTHING = {
@@ -53,7 +54,8 @@ class ApiToken:
     A token that the REST API accepts: what it may do and where, and its rate limit's window.
 
     `repositories` are lower-case full names, None for all; `without_sso` the lower-case logins of organizations
-    whose single sign-on it is not authorised for; `scopes` are a classic token's, which its answers tell.
+    whose single sign-on it is not authorised for; `scopes` are a classic token's, which its answers tell. Of GraphQL's
+    `points` an hour `queried` are used.
     """
 
     kind: TokenKind = "pat"
@@ -62,6 +64,8 @@ class ApiToken:
     without_sso: frozenset[str] = frozenset()
     limit: int = 5000
     used: int = 0
+    points: int = 5000
+    queried: int = 0
     reset_at: datetime | None = None
     expires_at: datetime | None = None
     scopes: tuple[str, ...] | None = None
@@ -82,7 +86,7 @@ class ApiToken:
     def window(self, now: datetime) -> None:
         """Start a new hour if the old one is over."""
         if self.reset_at is None or self.reset_at <= now:
-            self.reset_at, self.used = now + timedelta(hours=1), 0
+            self.reset_at, self.used, self.queried = now + timedelta(hours=1), 0, 0
 
 
 class GitHubWorld:
@@ -154,6 +158,7 @@ class GitHubWorld:
             permissions=dict(EVERYTHING if permissions is None else permissions),
             repositories=None if repositories is None else frozenset(name.lower() for name in repositories),
             limit=RATE_LIMITS[kind] if limit is None else limit,
+            points=RATE_LIMITS[kind],
             without_sso=frozenset(login.lower() for login in without_sso),
         )
         with self.clock.lock:
@@ -170,6 +175,7 @@ class GitHubWorld:
     ) -> Workflow:
         """A workflow file; with `jobs` it has a `workflow_dispatch` trigger and runs these."""
         with self.clock.lock:
+            self.repository(repository).pushed_at = self.clock.now()
             found = self.repository(repository).workflows
             slug = "".join(c if c.isalnum() else "-" for c in name.lower())
             number = found[name].id if name in found else self.state.next_id("workflow", 140_000_001)
@@ -195,6 +201,7 @@ class GitHubWorld:
         with self.clock.lock:
             found = self.repository(repository)
             file = found.workflows.get(workflow) or self.add_workflow(repository, workflow)
+            found.pushed_at = self.clock.now() if event == "push" else found.pushed_at
             return self.runs.request(
                 found,
                 file,

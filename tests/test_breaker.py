@@ -383,6 +383,20 @@ def test_living_instances_that_have_not_registered_count_though_nobody_remembers
     assert launches(world(jobs(9), *seen)) == UNPROVEN
 
 
+def test_runners_that_are_online_beside_others_at_work_have_registered() -> None:
+    """GitHub's flag may lag: the job of one names it, the record of the other is online."""
+    pair = both(working("i-1", scope=WEB), booting("i-2", slot=1, scope=WEB), runner("i-2", scope=WEB, number=8))
+    assert launches(world(jobs(9), pair)) == UNPROVEN
+    assert launches(world(jobs(9), working("i-1", scope=WEB), booting("i-2", slot=1, scope=WEB))) == UNPROVEN - 1
+
+
+def test_what_one_pool_remembers_hides_no_other() -> None:
+    """A runner of each was seen."""
+    memory = Memory(breakers={"amd64": ROW, "arm64": ROW})
+    seen = [working(age="5m"), idle("i-2", age="5m", pool="arm64", since="1m", labels="self-hosted linux arm64")]
+    assert decide(CFG, world(*seen), memory).memory.breakers == {}
+
+
 def test_a_proven_pool_launches_no_more_than_its_slots_without_another_registration() -> None:
     memory = Memory(proven=PROVEN)
     assert launches(world(jobs(15)), memory) == 12

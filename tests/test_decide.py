@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.decide import decide
+from scaler.deciding.lifecycle import GHOST_MEMORY
 from scaler.deciding.memory import remember
 from scaler.deciding.offerings import offerings
 from scaler.deciding.standing import is_ours
@@ -577,6 +578,18 @@ UNSEEN = [
         config=ORGANIZATION,
     ),
     case("clocks apart: no parameter is swept", world(parameter(age="1h"), unseen(View.CLOCK))),
+    case(
+        "another scope's shallow look keeps no ghost",
+        world(ghost(), shallow=frozenset({WEB})),
+        f"deregister {PREFIX}i-9",
+        memory=SEEN,
+    ),
+    case("a shallow look of its own scope keeps a ghost", world(ghost(), shallow=frozenset({API})), memory=SEEN),
+    case(
+        "a parameter in a scope of a shallow look hides no other",
+        world(parameter("i-2", age="1h", scope=WEB), parameter(age="1h"), shallow=frozenset({WEB})),
+        "deleteparameter /runner-scaler/main/i-1",
+    ),
     case("a shallow look drains nothing", world(SURPLUS, deep=False)),
     case("a shallow look drains nothing in its own scope", world(SURPLUS, shallow=frozenset({API}))),
     case("another scope's shallow look does not matter", world(SURPLUS, shallow=frozenset({WEB})), "drain i-1"),
@@ -880,6 +893,13 @@ def test_by_hand(config: Config, snapshot: Snapshot, memory: Memory, expected: l
 def test_up_for_a_pool_that_is_not_there_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="no pool old"):
         decide(CONFIG, world(asked=(Up("old", API, 1),)), Memory())
+
+
+@pytest.mark.parametrize("turns", [{"shallow": frozenset({API})}, {"deferred": frozenset({API})}], ids=str)
+def test_a_ghost_that_may_not_have_been_looked_for_is_kept_for_twenty_minutes(turns: dict[str, Any]) -> None:
+    ghosts = {PREFIX + "i-8": NOW - GHOST_MEMORY, PREFIX + "i-9": NOW - GHOST_MEMORY + span("1s")}
+    plan = decide(CONFIG, world(**turns), Memory(ghosts=ghosts))
+    assert plan.memory.ghosts == {PREFIX + "i-9": NOW - GHOST_MEMORY + span("1s")}
 
 
 def test_a_ghost_is_remembered_since_it_was_first_seen_and_until_it_is_gone() -> None:

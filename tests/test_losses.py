@@ -95,6 +95,22 @@ def test_a_job_is_lost_when_it_is_first_seen_so_and_not_again_by_every_tick() ->
     assert (after.lost, after.reclaimed) == (before.lost, {})
 
 
+def test_a_job_that_is_known_to_be_lost_hides_no_other() -> None:
+    both_lost = [lost(1), lost(2)]
+    snapshot = replace(
+        world(),
+        jobs=tuple(each for one in both_lost for each in one.jobs),
+        gone=tuple(each for one in both_lost for each in one.gone),
+    )
+    before = Memory(lost={f"{API}#1": Loss(101, 1, "amd64", NOW - span("5m"))})
+    assert sorted(review_losses(AGAIN, snapshot, before).memory.lost) == [f"{API}#1", f"{API}#2"]
+
+
+def test_a_job_that_fits_no_pool_any_more_is_lost_for_none() -> None:
+    none_fits = config(replace(pool(), labels=("other",)))
+    assert review_losses(none_fits, lost(pool=""), Memory()).memory.lost[f"{API}#1"].pool == ""
+
+
 def test_many_losses_stay_small() -> None:
     all_lost = [lost(number) for number in range(1, 60)]
     snapshot = replace(

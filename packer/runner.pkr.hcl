@@ -132,7 +132,9 @@ locals {
   }
 }
 
-# Not runner-scaler:fleet, and not on what builds the image: the scaler takes an instance with that tag for its own.
+# Not runner-scaler:fleet: the scaler takes an instance with that tag for its own. It is on what builds the image too, whose
+# tags image and snapshot have from the call that makes them (hashicorp/packer-plugin-amazon#327): by it the build's role
+# removes what a build that fails leaves.
 locals { owner = { "runner-scaler:image-of" = var.fleet } }
 
 source "amazon-ebs" "runner" {
@@ -173,7 +175,7 @@ source "amazon-ebs" "runner" {
 
   tags            = merge(local.tags, local.owner)
   snapshot_tags   = merge(local.tags, local.owner)
-  run_tags        = merge(local.tags, { "Name" = "packer runner-scaler ${var.arch}" })
+  run_tags        = merge(local.tags, local.owner, { "Name" = "packer runner-scaler ${var.arch}" })
   run_volume_tags = local.tags
 }
 

@@ -70,12 +70,24 @@ exec /usr/sbin/sshd -D -e -p "$0" -o ListenAddress=127.0.0.1 -o UsePAM=no
 """
 
 
+UNTAGGED = """
+from moto.ec2.models import EC2Backend
+tag = EC2Backend.create_tags
+def refuse(self, ids, tags):
+    if any(each.startswith("ami-") for each in ids):
+        raise ValueError("no image is tagged here")
+    return tag(self, ids, tags)
+EC2Backend.create_tags = refuse
+"""
+
+
 @pytest.fixture
-def moto(tmp_path: Path) -> Iterator[str]:
+def moto(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """An EC2 that has Canonical's image, as a process of its own: it reads its images when it is imported."""
+    amends = getattr(request, "param", "")
     images = tmp_path / "images.json"
     images.write_text(json.dumps([AMI]))
-    server = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
+    server = f"{amends}\nfrom moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
     process = subprocess.Popen(
         [sys.executable, "-c", server],
         env={
@@ -240,3 +252,14 @@ def test_packer_leaves_nothing_of_a_build_behind(tmp_path: Path, instance: Insta
     states = {i["State"]["Name"] for group in ec2.describe_instances()["Reservations"] for i in group["Instances"]}
     assert states == {"terminated"}
     assert len(ec2.describe_security_groups()["SecurityGroups"]) == groups
+
+
+@pytest.mark.parametrize("moto", [UNTAGGED], indirect=True)
+def test_packer_removes_the_image_of_a_build_that_fails_after_it(tmp_path: Path, instance: Instance, moto: str) -> None:
+    """With calls that the role of a build is allowed; the tag that it is allowed them by is `test_packer.py`'s."""
+    with mirrors(tmp_path / "mirror") as variables:
+        built = build(tmp_path / "packer", instance, moto, fleet="main", **variables)
+    assert built.returncode == 1, built.stdout + built.stderr
+    calls = asked(tmp_path / "recorded")
+    assert {"ec2:CreateImage", "ec2:DeregisterImage"} <= calls <= allowed()
+    assert clients(moto).describe_images(Owners=["self"])["Images"] == []

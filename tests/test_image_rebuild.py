@@ -135,11 +135,11 @@ class Rebuild:
         asked = self.ec2.describe_launch_template_versions(LaunchTemplateName=name, Versions=[version])
         return str(asked["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"])
 
-    def image(self, fleet: str, arch: str) -> str:
+    def image(self, fleet: str, arch: str, name: str = "runner-scaler") -> str:
         """Make an image, as an earlier rebuild did."""
         source = self.ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
         made = str(self.ec2.create_image(InstanceId=source, Name=source)["ImageId"])
-        tags = {"runner-scaler:arch": arch, "runner-scaler:image-of": fleet}
+        tags = {"runner-scaler:arch": arch, "runner-scaler:image-of": fleet, "Name": f"{name} {arch}"}
         self.ec2.create_tags(Resources=[made], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
         return made
 
@@ -274,6 +274,17 @@ def test_the_last_three_images_stay_with_those_in_use_and_those_of_others(
     assert set(rebuild.left()) == {named, *old[1:], *others, *new}
     assert f"amd64: removed {old[0]}\n" in done.stdout
     assert len(before - rebuild.snapshots()) == 1
+
+
+def test_what_a_build_left_that_did_not_end_is_removed_and_is_none_of_the_three(rebuild: Rebuild) -> None:
+    """A job that is killed, or an image that packer did not see become ready: packer removes none of these."""
+    whole = [rebuild.image("main", "amd64") for _ in range(2)]
+    halves = [rebuild.image("main", "amd64", name="packer runner-scaler") for _ in range(3)]
+    others = rebuild.image("other", "amd64", name="packer runner-scaler")
+    done = rebuild.run()
+    assert done.returncode == 0, done.stderr
+    assert {*whole, others} < set(rebuild.left())
+    assert set(halves).isdisjoint(rebuild.left())
 
 
 # --- and what goes wrong -------------------------------------------------------------------------

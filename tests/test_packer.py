@@ -121,7 +121,9 @@ def test_what_old_packer_does_not_know_is_little_and_known() -> None:
         pytest.param(r"cloud-init status --wait", id="provisioners wait for cloud-init"),
         pytest.param(r"^\s*encrypted\s*=\s*true$", id="the build's disk is encrypted, and so the image"),
         pytest.param(r"^\s*tags\s*= merge\(local\.tags, local\.owner\)$", id="a tag has the fleet"),
-        pytest.param(r"^\s*run_tags\s*= merge\(local\.tags, \{ \"Name\"", id="what builds it is of no fleet"),
+        pytest.param(
+            r"^\s*run_tags\s*= merge\(local\.tags, local\.owner, \{ \"Name\"", id="an image has it from its beginning"
+        ),
         pytest.param(r'variable "docker_group" \{\n.*bool\n\s*default\s*= false$', id="jobs are not root unless asked"),
         pytest.param(r'"runner-scaler:runner-version"\s*=\s*var\.runner_version', id="a tag has the runner's version"),
         pytest.param(r'"runner-scaler:built"\s*= local\.built', id="a tag has the build date"),

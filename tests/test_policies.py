@@ -342,6 +342,7 @@ ARCH, OF = "runner-scaler:arch", "runner-scaler:image-of"
 MADE: Context = {f"aws:ResourceTag/{OF}": OURS, f"ec2:ResourceTag/{OF}": OURS}
 BUILT: Context = {f"aws:ResourceTag/{ARCH}": "amd64", f"ec2:ResourceTag/{ARCH}": "amd64"}
 BUILDING: Context = {f"aws:RequestTag/{ARCH}": "amd64", "aws:TagKeys": [ARCH, "Name"]}
+STARTED: Context = {**BUILDING, f"aws:RequestTag/{OF}": OURS, "aws:TagKeys": [ARCH, OF, "Name"]}
 IMAGE, SNAPSHOT = "arn:aws:ec2:us-east-1::image/ami-0a", "arn:aws:ec2:us-east-1::snapshot/snap-0a"
 BUILD = {
     # packer's amazon-ebs builder, in its order (hashicorp/packer-plugin-amazon, builder/ebs/builder.go)
@@ -362,6 +363,8 @@ BUILD = {
     "make an image": Check("ec2:CreateImage", IMAGE, {}),
     "make its snapshot": Check("ec2:CreateImage", SNAPSHOT, {}),
     "describe it": Check("ec2:ModifyImageAttribute", IMAGE, {"ec2:Owner": "111122223333"}),
+    "tag the image as it is made": Check("ec2:CreateTags", IMAGE, {**STARTED, "ec2:CreateAction": "CreateImage"}),
+    "tag the snapshot as it is made": Check("ec2:CreateTags", SNAPSHOT, {**STARTED, "ec2:CreateAction": "CreateImage"}),
     "tag the image": Check("ec2:CreateTags", IMAGE, BUILDING),
     "tag the snapshot": Check("ec2:CreateTags", SNAPSHOT, BUILDING),
     "tag it again": Check("ec2:CreateTags", IMAGE, {**BUILDING, "aws:ResourceTag/Name": "packer runner-scaler amd64"}),
@@ -369,6 +372,9 @@ BUILD = {
     "remove the volume": Check("ec2:DeleteVolume", f"{EC2}:volume/vol-0a", BUILT),
     "remove the security group": Check("ec2:DeleteSecurityGroup", f"{EC2}:security-group/sg-0a", BUILT),
     "remove the key pair": Check("ec2:DeleteKeyPair", f"{EC2}:key-pair/packer_0a", {}),
+    # and where it fails between the image and the end (builder/ebs/step_create_ami.go, Cleanup)
+    "remove the image that it made": Check("ec2:DeregisterImage", IMAGE, {**BUILT, **MADE}),
+    "remove the snapshot that it made": Check("ec2:DeleteSnapshot", SNAPSHOT, {**BUILT, **MADE}),
     # the workflow after it
     "make a version": Check("ec2:CreateLaunchTemplateVersion", TEMPLATE, OWN),
     "remove an old image": Check("ec2:DeregisterImage", IMAGE, MADE),

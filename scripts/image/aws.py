@@ -77,17 +77,28 @@ def in_use(ec2: Any, pools: Collection[Pool]) -> set[str]:
 
 
 def remove_old(ec2: Any, arch: str, fleet: str, spared: Collection[str]) -> list[str]:
-    """Deregister a fleet's images of an architecture but for the newest and the spared, with their snapshots."""
+    """
+    Deregister a fleet's images of an architecture but for the newest and the spared, with their snapshots.
+
+    One whose build ended before its last step is none of the newest: packer removes it only where it sees it complete.
+    """
     tagged = [{"Name": f"tag:{tag}", "Values": [value]} for tag, value in ((OF_FLEET, fleet), (ARCH, arch))]
     images = [image for page in _pages(ec2, tagged) for image in page["Images"]]
     images.sort(key=lambda image: str(image["CreationDate"]), reverse=True)
-    old = [image for image in images[KEPT:] if image["ImageId"] not in spared]
+    whole = [image for image in images if not _is_unfinished(image)]
+    kept = {*spared, *(image["ImageId"] for image in whole[:KEPT])}
+    old = [image for image in images if image["ImageId"] not in kept]
     for image in old:
         ec2.deregister_image(ImageId=image["ImageId"])
         for mapping in image.get("BlockDeviceMappings", []):
             if snapshot := mapping.get("Ebs", {}).get("SnapshotId"):
                 ec2.delete_snapshot(SnapshotId=snapshot)
     return [str(image["ImageId"]) for image in old]
+
+
+def _is_unfinished(image: Mapping[str, Any]) -> bool:
+    """Whether it still has the name of what builds it (`run_tags` in packer/runner.pkr.hcl)."""
+    return any(tag["Key"] == "Name" and tag["Value"].startswith("packer ") for tag in image.get("Tags", []))
 
 
 def _pages(ec2: Any, filters: list[dict[str, Any]]) -> Any:

@@ -162,6 +162,43 @@ def test_the_first_run_of_a_new_workflow_is_seen_in_the_next_tick_and_so_is_a_la
     assert name in watch.seen
 
 
+def test_a_workflow_that_came_without_a_run_is_asked_for_from_then_on() -> None:
+    watch = Watch(MANY).until_warm()
+    name = watch.resting[0]
+    watch.sim.github.add_workflow(name, "Nightly")
+    watch.look(6)
+    watch.run(name, workflow="Nightly", event="schedule")
+    watch.look()
+    assert watch.seen == {name}
+
+
+def test_a_workflow_that_came_while_something_went_on_is_asked_for_afterwards() -> None:
+    """What went on was an old run again, of which no hint told: the repository's workflows were known, and stayed so."""
+    watch = Watch(MANY, runs=11).until_warm()
+    name = watch.resting[0]
+    old = watch.old[name][0]
+    old.specs = (JobSpec("job", ("gpu",)),)
+    watch.sim.github.rerun(old.id)
+    watch.look(BOUND)
+    assert watch.seen == {name}
+    watch.sim.github.add_workflow(name, "Nightly")
+    watch.look(4)
+    watch.sim.github.cancel(old.id)
+    watch.look(30)
+    assert name not in watch.look() | watch.look(), "it is quiet again"
+    watch.run(name, workflow="Nightly", event="schedule")
+    watch.look()
+    assert watch.seen == {name}
+
+
+def test_where_a_workflow_is_gone_the_others_are_asked_for_and_it_is_quiet_again() -> None:
+    watch = Watch(MANY, workflows=2).until_warm()
+    name = watch.resting[0]
+    del watch.sim.github.repository(name).workflows["CI 1"]
+    watch.look(6)
+    assert name not in watch.look() | watch.look()
+
+
 def test_what_happened_just_before_a_look_has_it_repeated_for_half_a_minute() -> None:
     """REST may show later than GraphQL tells, or the other way round."""
     watch = Watch(MANY).until_warm()

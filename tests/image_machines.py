@@ -158,6 +158,67 @@ class ImageMachines(Machines):
             door.close()
 
 
+# What a machine asks for the world's time by where it may have no network: bash can ask by TCP alone.
+ASK = """\
+#!/usr/bin/env -S python3 -I -S
+import socket, sys
+with socket.socket(socket.AF_UNIX) as door:
+    door.connect("/srv/door")
+    door.sendall(f"{verb} {instance} {{sys.argv[1] if sys.argv[1:] else 'now'}}\\n".encode())
+    sys.exit(door.makefile().readline() != "done\\n")
+"""
+
+
+class LinkedMachines(ImageMachines):
+    """Machines whose link can be taken down, and everything with it: GitHub, SSM and the metadata service."""
+
+    def __init__(self, image: Image, authority: Authority, *arguments: Any, **more: Any) -> None:
+        super().__init__(image, authority, *arguments, damage='mount --bind "$1/../door" "$1/srv"', **more)
+
+    def cut(self, instance_id: str, *, silent: bool) -> None:
+        """
+        Take the link down: what is under way is never answered.
+
+        What begins is not either (`silent`), or the machine itself says that there is no way to it.
+        """
+        process = self._machines[instance_id].process
+        assert process is not None
+        network = ("nsenter", f"--net=/proc/{process.pid}/ns/net", "ip")
+        subprocess.run([*network, "link", "set", "lo", "down"], check=True)
+        if not silent:
+            subprocess.run([*network, "address", "flush", "dev", "lo"], check=True)
+
+    def reaches(self, instance_id: str, host: str, port: int) -> bool:
+        """Whether a connection can be begun in the machine."""
+        process = self._machines[instance_id].process
+        assert process is not None
+        try:
+            (made,) = within(process.pid, lambda: [socket.create_connection((host, port), timeout=1)])
+        except OSError:
+            return False
+        made.close()
+        return True
+
+    def _programs(self, instance_id: str) -> dict[str, str]:
+        asking = {verb: ASK.format(verb=verb, instance=instance_id) for verb in ("sleep", "poweroff")}
+        return super()._programs(instance_id) | asking
+
+    def _build(self, machine: _Machine, fault: str) -> None:
+        super()._build(machine, fault)
+        (machine.home / "door").mkdir()
+
+    def _listen(self, pid: int, machine: _Machine) -> list[_Door]:
+        folder = machine.home / "door"
+        listening = socket.socket(socket.AF_UNIX)
+        with contextlib.ExitStack() as stack:  # by a short path: a socket's has 107 characters
+            short = os.open(folder, os.O_PATH)
+            stack.callback(os.close, short)
+            listening.bind(f"/proc/self/fd/{short}/door")
+        listening.listen()
+        (folder / "door").chmod(0o777)
+        return [*super()._listen(pid, machine), _Door(listening, self._door.server_address[1], None)]
+
+
 class BootedMachines(ImageMachines):
     """
     Machines that systemd boots, by the units of the image; they power off by systemd, which ends their container.

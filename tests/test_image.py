@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot_world import World, boot_world
+from tests.boot_world import LIMITS, World, boot_world
 from tests.certificates import Authority
 from tests.debian_root import RUNNER_HOME, Image, chrooted, provision, runner_mirror
-from tests.image_machines import ImageMachines
+from tests.image_machines import ImageMachines, LinkedMachines
 
 pytestmark = pytest.mark.image
 
 Damaged = Callable[[str], AbstractContextManager[World]]
+Linked = Callable[..., AbstractContextManager[World]]
 
 
 @pytest.fixture
@@ -125,3 +126,98 @@ def test_a_network_without_names_costs_15_minutes(damaged: Damaged) -> None:
         world.clock.advance(900)
         world.gone(instance_id)
         assert world.said(instance_id, "no registration secret in")
+
+
+# --- and with its link down ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def linked(tmp_path: Path, image: Image, authority: Authority) -> Linked:
+    """A world whose machines' link can be taken down."""
+
+    def begin(customize: Callable[[Path], None] = lambda _: None) -> AbstractContextManager[World]:
+        return boot_world(tmp_path, machines_are=partial(LinkedMachines, image, authority), customize=customize)
+
+    return begin
+
+
+GONE = pytest.mark.parametrize("silent", [False, True], ids=["no way", "never answered"])
+
+
+def cut(world: World, instance_id: str, *, silent: bool) -> None:
+    """Take a machine's link down, and see that not even the metadata service can be reached."""
+    machines = world.machines
+    assert isinstance(machines, LinkedMachines)
+    assert machines.reaches(instance_id, "169.254.169.254", 80)
+    machines.cut(instance_id, silent=silent)
+    assert not machines.reaches(instance_id, "169.254.169.254", 80)
+
+
+def ends_after(world: World, instance_id: str, seconds: float, of: float) -> None:
+    """It is still there just before its limit, and gone with it."""
+    world.advance_when_asleep(instance_id, seconds - 10, of=of)
+    assert world.state(instance_id) == "running"
+    world.clock.advance(10)
+    world.gone(instance_id)
+
+
+@GONE
+def test_a_link_that_goes_before_the_secret_costs_15_minutes(linked: Linked, *, silent: bool) -> None:
+    refusals = ("waiting: no answer", "waiting: the metadata service has no role credentials")
+    with linked() as world:
+        instance_id = world.launch()
+        world.until(lambda: world.said(instance_id, "waits for"), "waiting")
+        cut(world, instance_id, silent=silent)
+        world.put(instance_id, world.secret(instance_id))
+        world.until(lambda: any(world.said(instance_id, each) for each in refusals), "named")
+        ends_after(world, instance_id, 900, of=900.0)
+        assert not world.said(instance_id, "registering")
+
+
+def without_network(home: Path) -> None:
+    """The runner program starts when the machine has none any more."""
+    program = home / "run.sh"
+    wait = "while timeout 1 bash -c '</dev/tcp/169.254.169.254/80' 2>/dev/null; do sleep 0.1; done"
+    program.write_text(program.read_text().replace("#!/bin/bash\n", f"#!/bin/bash\n{wait}\n", 1))
+
+
+@GONE
+def test_a_link_that_goes_with_the_secret_costs_boot_timeout(linked: Linked, *, silent: bool) -> None:
+    with linked(without_network) as world:
+        instance_id = world.hand_over()
+        world.until(lambda: world.said(instance_id, "registering main-"), "its secret is read and deleted")
+        cut(world, instance_id, silent=silent)
+        if not silent:
+            world.until(lambda: world.said(instance_id, "Retrying until reconnected"), "trying again")
+        ends_after(world, instance_id, 600, of=600.0)
+        assert world.said(instance_id, "the runner was not online in 600 s")
+        assert not world.happened("runner.online")
+
+
+@GONE
+def test_a_link_that_goes_while_a_runner_is_idle_costs_idle_timeout(linked: Linked, *, silent: bool) -> None:
+    """And a minute more, where the listener waits for an answer to its last word."""
+    with linked() as world:
+        instance_id = world.hand_over()
+        world.listens(instance_id)
+        cut(world, instance_id, silent=silent)
+        world.advance_when_asleep(instance_id, 290.0, of=300.0)
+        assert world.state(instance_id) == "running"
+        world.clock.advance(10)
+        if silent:
+            world.advance_when_asleep(instance_id, 60.0)
+        world.gone(instance_id)
+        assert world.said(instance_id, "no job for 300 s: stopping the runner")
+
+
+@GONE
+def test_a_link_that_goes_while_a_job_runs_costs_max_lifetime_at_most(linked: Linked, *, silent: bool) -> None:
+    """The job may well go on without a network."""
+    with linked() as world:
+        world.queue(duration=86_400)
+        instance_id = world.hand_over(limits={**LIMITS, "max_lifetime": 3600})
+        world.until(lambda: world.machines.at_a_job(instance_id), "the hook ran")
+        world.until(lambda: 600.0 not in world.machines.sleeping(instance_id), "online")
+        cut(world, instance_id, silent=silent)
+        ends_after(world, instance_id, 3600, of=3600.0)
+        assert world.said(instance_id, "has lived for its 3600 s")

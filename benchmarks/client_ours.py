@@ -48,8 +48,8 @@ class NothingThere:
         """No secret."""
         return ()
 
-    def load_state(self) -> None:
-        """No state."""
+    def load_state(self, part: str) -> None:
+        """No state, of no part."""
 
 
 class Ours:

@@ -19,7 +19,7 @@ from scaler.model import ApiError
 from scaler.problem import Problem
 from scaler.reporting.publish import Publisher
 from scaler.reporting.refused import refused
-from scaler.settings.asking import asked_by_hand, input_error
+from scaler.settings.asking import asked_by_hand, input_error, of_shard
 from scaler.settings.config import Config, ConfigError, load
 from scaler.settings.inputs import Answered, Command, InputError, Inputs, parse
 from scaler.text import quoted
@@ -148,7 +148,8 @@ def _config(inputs: Inputs, publisher: Publisher) -> Config:
         patterns = f" and {', '.join(config.patterns)}" if config.patterns else ""
         counted = f"{len(config.repositories)} repositories{patterns}, {len(config.pools)} pools"
         publisher.say([f"{config.path}: valid; {counted}"])
-    return replace(config, role=inputs.role or config.role, region=inputs.region or config.region)
+    config = replace(config, role=inputs.role or config.role, region=inputs.region or config.region)
+    return of_shard(config, inputs)
 
 
 def _stop_on_signals(clock: RealClock) -> list[Exit]:

@@ -13,9 +13,10 @@ from typing import assert_never
 
 from scaler.acting.attempt import failed_by
 from scaler.acting.hand_over import HandOvers
+from scaler.acting.keeping import Keeper
 from scaler.acting.launching import LATE, LAUNCHERS, Launcher
 from scaler.acting.pace import Limit, Pace
-from scaler.deciding.memory import encode, remember
+from scaler.deciding.memory import remember
 from scaler.model import (
     ApiError,
     Clock,
@@ -73,6 +74,7 @@ class Actor:
         self._mask = mask
         self._launchers = launchers
         self._pace = Pace(clock, config.parameter_writes_per_second)
+        self._keeper = Keeper(cloud, self._pace, config.shard.part)
 
     def act(self, plan: Plan, snapshot: Snapshot, late: Callable[[], bool]) -> Acted:
         """
@@ -81,7 +83,7 @@ class Actor:
         With `late` true no new command is begun: the process is to stop, or the plan has grown old.
         """
         hands = HandOvers(self._config, self._github, self._cloud, self._pace, self._mask, snapshot.runner_prefix)
-        launcher = Launcher(self._cloud, hands, self._pace, snapshot, late, self._launchers)
+        launcher = Launcher(self._cloud, hands, self._pace, self._keeper, snapshot, late, self._launchers)
         outcomes: list[Outcome] = []
         launches = [command for command in plan.commands if isinstance(command, Launch)]
         pending = list(plan.commands)
@@ -102,8 +104,7 @@ class Actor:
             # What could not be read is not overwritten: the other tick's links are worth more than ours alone.
             return Acted(outcomes, memory)
         try:
-            self._pace.turn(Limit.PUT_PARAMETER)
-            self._cloud.save_state(encode(memory))
+            self._keeper.keep(memory)
         except ApiError as error:
             remedy = error.remedy if isinstance(error, Denied) else ""
             unseen = Unseen(View.STATE, "", f"could not be kept: {error}", isinstance(error, Denied), remedy)

@@ -437,6 +437,7 @@ class Reason(StrEnum):
     EXPIRED = "past max_lifetime"
     STOPPED = "stopped"
     NO_SCOPE = "no scope yet"
+    ELSEWHERE = "another shard's"
     UNKNOWN = "unknown"
     # runners and parameters
     GHOST = "ghost"
@@ -883,8 +884,8 @@ class Cloud(Protocol):
     def delete_parameters(self, names: tuple[str, ...]) -> None:
         """Delete parameters; missing ones are no error."""
 
-    def load_state(self) -> str | None:
-        """The fleet's state parameter, or None."""
+    def load_state(self, part: str = "") -> str | None:
+        """The fleet's state parameter, or that of a shard (`part` ends its name); None if there is none."""
 
-    def save_state(self, value: str, *, always: bool = False) -> bool:
-        """Write the fleet's state parameter, if the value is new or `always`; False if another wrote the first one."""
+    def save_state(self, value: str, part: str = "", *, always: bool = False) -> bool:
+        """Write the fleet's state parameter, or a shard's, if the value is new or `always`; False if another wrote the first one."""

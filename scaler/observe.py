@@ -96,7 +96,7 @@ class Observer(Views):
         parameters = self._parameters()
         memory = self._memory(known)
         told = {each.instance_id: each.scope for each in parameters}
-        look = self._look(instances, told, deep=deep, room=room, pace=pace)
+        look = self._look(self._own(instances, told), told, deep=deep, room=room, pace=pace)
         queues, deferred = self._deferred(look.queues, look.places, alone=alone)
         jobs, public = self._told(queues)
         self._check_emptiness(instances, look.runners, jobs)
@@ -121,6 +121,10 @@ class Observer(Views):
             patterns=self._patterns.told,
         )
         return snapshot, memory
+
+    def _own(self, instances: Iterable[Instance], told: Mapping[str, Scope]) -> tuple[Instance, ...]:
+        """Another shard's instances count, and are its own to look after."""
+        return tuple(i for i in instances if self._config.shard.has(i.scope or told.get(i.id), i.slot))
 
     def _look(
         self,

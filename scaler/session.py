@@ -16,6 +16,7 @@ from scaler.kick import keep_alive, kick, own_inputs
 from scaler.model import ApiError, Denied, Down, Launch, Outcome, Result, Tick, Up
 from scaler.names import runner_prefix
 from scaler.observe import Observer
+from scaler.observing.views import CONNECTIONS
 from scaler.reconcile import Reconciler, wait_online
 from scaler.reporting import report
 from scaler.reporting.page import markdown
@@ -65,12 +66,14 @@ class Session:
         prefix = runner_prefix(config.fleet, account, config.region)
         self._config, self._publisher, self._clock = config, publisher, clock
         credential = credential_for(inputs, config.home, permissions_for(config), clock, publisher.mask)
-        self._github = GitHubApi(credential, inputs.github_api_url, clock)
+        self._github = GitHubApi(credential, inputs.github_api_url, clock, config.sharers)
         self._env = env
         self._itself = own_or_named(inputs, env)
         self._workflows = GitHubWorkflows(inputs.workflow_token or credential, inputs.github_api_url, clock)
         actor = Actor(config, self._github, cloud, mask=publisher.mask, clock=clock)
-        self._reconciler = Reconciler(config, Observer(config, self._github, cloud, prefix), actor, clock)
+        self._reconciler = Reconciler(
+            config, Observer(config, self._github, cloud, prefix, max(CONNECTIONS // config.sharers, 1)), actor, clock
+        )
         self._last: Tick | None = None
         self._patterns: tuple[str, ...] = ()
         self._trend: Trend | None = None

@@ -25,7 +25,7 @@ from scaler.model import (
     Secret,
     Terms,
 )
-from search.world import PREFIX, SCOPE, Answer, Call, Machine, Raised, Token, World, died, moment, name_of, number_of
+from search.world import PREFIX, Answer, Call, Machine, Raised, Token, World, died, moment, name_of, number_of
 
 Answers = Iterator[tuple[str, Answer, World]]
 
@@ -179,7 +179,7 @@ def _tag(_rules: Rules, world: World, call: Call) -> Answers:
 
 def _parameters(_rules: Rules, world: World, _call: Call) -> Answers:
     there = tuple(
-        Parameter(name_of(m.number), name_of(m.number), moment(m.born), SCOPE) for m in world.machines if m.secret
+        Parameter(name_of(m.number), name_of(m.number), moment(m.born), m.where) for m in world.machines if m.secret
     )
     yield f"{len(there)} parameters", there, world
 
@@ -191,7 +191,8 @@ def _put_parameter(_rules: Rules, world: World, call: Call) -> Answers:
     elif machine.secret:
         yield "exists", False, world
     else:
-        after = world.with_machine(machine._replace(secret=True, puts=machine.puts + 1))
+        given = machine._replace(secret=True, puts=machine.puts + 1, where=call.arguments[1])
+        after = world.with_machine(given)
         yield "put", True, after
         if (lost := after.spent("lost")) is not None:
             yield "put, but the answer is lost", Raised("Unavailable"), lost
@@ -240,11 +241,11 @@ def _jobs(rules: Rules, world: World, call: Call) -> Answers:
         yield f"jobs {numbers}", jobs, world
 
 
-def _runners(rules: Rules, world: World, _call: Call) -> Answers:
+def _runners(rules: Rules, world: World, call: Call) -> Answers:
     there = tuple(
-        Runner(m.record, PREFIX + name_of(m.number), SCOPE, m.online, False, rules.labels(m.pool))
+        Runner(m.record, PREFIX + name_of(m.number), m.where, m.online, False, rules.labels(m.pool))
         for m in world.machines
-        if m.record is not None
+        if m.record is not None and m.where == call.arguments[0]
     )
     yield f"{len(there)} runners", there, world
 
@@ -257,7 +258,11 @@ def _jit_secret(_rules: Rules, world: World, call: Call) -> Answers:
         yield "409: the name is taken", Raised("NameTaken"), world
     else:
         record = 10 * machine.number
-        yield "minted", Secret("secret", record), world.with_machine(machine._replace(record=record))
+        yield (
+            "minted",
+            Secret("secret", record),
+            world.with_machine(machine._replace(record=record, where=call.arguments[0])),
+        )
 
 
 def _remove_runner(_rules: Rules, world: World, call: Call) -> Answers:

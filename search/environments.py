@@ -8,12 +8,13 @@ from datetime import timedelta
 from scaler.deciding.memory import encode
 from scaler.model import Market, Memory, Up
 from scaler.settings.config import Config, LaunchTemplate, Pool, RegisterAt, Registration
+from scaler.settings.shard import WHOLE, Shard
 from search.explore import HAND_OVER_POINTS, SLOW_POINTS, Environment
 from search.world import SCOPE, Left
 
 
-def fleet(*pools: Pool, max_runners: int = 9) -> Config:
-    """A fleet of one repository."""
+def fleet(*pools: Pool, max_runners: int = 9, repository: str = SCOPE, shard: Shard = WHOLE) -> Config:
+    """A fleet of one repository, or a shard of one."""
     return Config(
         path="config.yaml",
         fleet="main",
@@ -22,13 +23,21 @@ def fleet(*pools: Pool, max_runners: int = 9) -> Config:
         register_at=RegisterAt.REPOSITORY,
         organization=None,
         runner_group=None,
-        repositories=(SCOPE,),
+        repositories=(repository,),
         max_runners=max_runners,
         pools=pools,
         allow_public=False,
         tags={},
         warnings=(),
+        shard=shard,
     )
+
+
+def shards(*pools: Pool) -> tuple[Config, ...]:
+    """Two shards of a fleet, of a repository each."""
+    one, other = (Shard(number, 2) for number in (1, 2))
+    names = (SCOPE, next(name for name in map("acme/r{}".format, range(64)) if other.has(name) != other.has(SCOPE)))
+    return tuple(fleet(*pools, repository=next(filter(each.has, names)), shard=each) for each in (one, other))
 
 
 def pool(
@@ -112,6 +121,9 @@ ENVIRONMENTS = (
         FEWER,
         queues=((1,), (2,)),
     ),
+    Environment("two shards, one slot", shards(pool(1)), Left(deaths=1, crashes=1), queues=((1,),), shards=True),
+    Environment("two shards, two slots", shards(pool(2)), Left(deaths=1), FEWER, shards=True),
+    Environment("two shards, the hint stale", shards(pool(1)), Left(deaths=1, hints=1), queues=((1,),), shards=True),
 )
 ASSUMED_AWAY = (
     Environment("EC2 forgets a token within minutes", ONE, Left(deaths=1, forgets=1), FEWER),

@@ -33,7 +33,7 @@ class Environment:
     What two processes run in: the versions of the config, the misfortunes, the ticks of each process.
 
     `asks` is what each is asked for by hand; nothing: it is `auto`. `time` and `state` are how the search begins:
-    the minute after noon, the state parameter.
+    the minute after noon, the state parameter. With `shards` each process has a config of its own, in their order.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Environment:
     empty_spends: bool = True
     time: int = 0
     state: str | None = None
+    shards: bool = False
 
     def rules(self, scheme: Scheme) -> Rules:
         """The world's rules for this environment."""
@@ -116,7 +117,7 @@ class Search:
             ask.count for asks in environment.asks for ask in asks
         )
         # The processes are alike: which of them did what makes no other state.
-        self._alike = len(set(environment.asks)) == 1
+        self._alike = len(set(environment.asks)) == 1 and not environment.shards
 
     def run(self, most: int | None = None, *, trace: str = "") -> Found:
         """Explore all states (or `most`); with `trace`, stop at the first that is bad in that respect."""
@@ -169,7 +170,9 @@ class Search:
             return
         for number, process in enumerate(processes):
             who = chr(ord("A") + number)
-            for said, changed, moved in self._moves(world, process):
+            for said, changed, moved in self._moves(
+                world, process, number if self._environment.shards else world.config
+            ):
                 yield f"{who}: {said}", State(changed, _with(processes, number, moved))
             if process.tick is not None and (fewer := world.spent("crashes")) is not None:
                 crashed = process._replace(tick=None, known=None)
@@ -179,11 +182,11 @@ class Search:
             ended = tuple(process._replace(tick=None, known=None) for process in processes)
             yield what, State(changed, ended if outlived else processes)
 
-    def _moves(self, world: World, process: Process) -> Iterator[tuple[str, World, Process]]:
+    def _moves(self, world: World, process: Process, config: int) -> Iterator[tuple[str, World, Process]]:
         if process.tick is None:
             if not process.left:
                 return
-            tick = self._ticks.begin(world.config, process.asked, process.known)
+            tick = self._ticks.begin(config, process.asked, process.known)
             process = process._replace(left=process.left - 1, known=None, tick=tick)
         assert process.tick is not None  # noqa: S101 - it has just begun
         for said, changed, tick in self._advance(world, process.tick, ""):

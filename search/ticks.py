@@ -231,14 +231,16 @@ class Ports:
         """Delete secrets."""
         self._ask("delete_parameters", names)
 
-    def load_state(self) -> str | None:
-        """The state parameter, maybe a stale one."""
+    def load_state(self, part: str = "") -> str | None:
+        """The state parameter, maybe a stale one. What a shard counts for itself is no matter of the caps: it is lost."""
+        if part:
+            return None
         self.loaded = self._ask("load_state")
         return self.loaded
 
-    def save_state(self, value: str, *, always: bool = False) -> bool:
+    def save_state(self, value: str, part: str = "", *, always: bool = False) -> bool:
         """Write it, as AwsApi does: if it changed, or always; the first one without overwriting."""
-        if not always and value == self.loaded:
+        if part or (not always and value == self.loaded):
             return True
         written: bool = self._ask("save_state", value, self.loaded is not None)  # or it is there, and the same
         if written:

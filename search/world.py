@@ -21,7 +21,7 @@ LAG = 2
 
 
 class Machine(NamedTuple):
-    """A living instance. `record` is its runner's id at GitHub, `puts` counts the secrets it was ever given."""
+    """A living instance. `record` is its runner's id at GitHub, `puts` counts the secrets it was ever given, `where` for."""
 
     number: int
     pool: str
@@ -33,6 +33,7 @@ class Machine(NamedTuple):
     record: int | None = None
     online: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+    where: str = SCOPE
 
 
 class Token(NamedTuple):
@@ -104,7 +105,7 @@ class World(NamedTuple):
 
 def listed(machines: tuple[Machine, ...]) -> tuple[Machine, ...]:
     """The machines as EC2 lists them: without what SSM and GitHub know."""
-    return tuple(machine._replace(puts=0, secret=False, record=None, online=False) for machine in machines)
+    return tuple(machine._replace(puts=0, secret=False, record=None, online=False, where=SCOPE) for machine in machines)
 
 
 class Call(NamedTuple):

@@ -208,7 +208,7 @@ class World:
         return {
             "instances": [instance.id for instance in self.box.aws.alive()],
             "runners": [runner.name for runner in self.box.github.registered()],
-            "parameters": [name for name in self.box.aws.parameter_names() if not name.endswith("/state")],
+            "parameters": [name for name in self.box.aws.parameter_names() if "/state" not in name],
         }
 
 

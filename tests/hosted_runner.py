@@ -524,6 +524,13 @@ class Job:
 
     # --- expressions -----------------------------------------------------------------------------
 
+    @property
+    def group(self) -> tuple[str, bool]:
+        """The job's own concurrency group ("" for none), and whether it ends the one that runs."""
+        given = self.body.get("concurrency") or {}
+        assert isinstance(given, dict), "not made here"
+        return self._text(str(given.get("group", ""))), given.get("cancel-in-progress", False)
+
     def _contexts(
         self,
         env: Mapping[str, str] | None = None,

@@ -332,7 +332,7 @@ SEEING = (
     Fault(
         "every scope counts as seen",
         "scaler/deciding/standing.py",
-        "        return not (scope in self._blind or self._may_be_missing(scope))\n",
+        "        return not (scope in self._blind or self._may_be_missing(scope)) and self._shard.has(scope)\n",
         "        return True\n",
         (LIVES,),
     ),

@@ -15,7 +15,7 @@ import pytest
 from scaler.sandbox.github.state import JobSpec, Run
 from tests.conftest import NOTHING, ROOT, World
 from tests.expressions import expressions
-from tests.hosted_runner import Event, Job, JobRan, load_yaml
+from tests.hosted_runner import Event, Job, JobRan, load_yaml, matrix
 from tests.hosted_site import Hosted, dashed, hosted, runner_temp
 
 __all__ = ["expressions", "hosted", "runner_temp"]
@@ -149,6 +149,15 @@ def test_only_auto_is_in_the_group(hosted: Hosted, mode: str) -> None:
 def events(file: str) -> list[Mapping[str, Any]]:
     """The kinds of events that start a workflow."""
     return list(load_yaml(ROOT / file)["on"])
+
+
+def test_each_shard_waits_for_itself_alone(hosted: Hosted) -> None:
+    """And no leg's failure cancels another, in the middle of a launch say."""
+    workflow = hosted.workflow("examples/shards.yml", Event(name="schedule"))
+    body = workflow.document["jobs"]["watch"]
+    groups = [workflow.job("watch", leg=leg).group for leg in matrix(body)]
+    assert groups == [(f"autoscale-{number}/4", False) for number in range(1, 5)]
+    assert (workflow.group[0], body["strategy"]["fail-fast"]) == ("", False)
 
 
 @pytest.mark.parametrize("file", [AUTOSCALE, *(f"examples/{name}.yml" for name in ("tick", "watch", "workflow-run"))])

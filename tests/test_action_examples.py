@@ -12,6 +12,7 @@ import pytest
 from scaler.sandbox.github.state import JobSpec
 from scaler.sandbox.github.state import Workflow as GitHubWorkflow
 from scaler.sandbox.sandbox import TOKEN
+from scaler.settings.shard import Shard
 from tests.conftest import NOTHING, ROOT, World
 from tests.expressions import expressions
 from tests.hosted_runner import Event, Job, JobRan, load_yaml
@@ -74,6 +75,24 @@ def test_a_watch_without_work_ends_after_one_look(world: World, user: Hosted) ->
 
 
 @pytest.mark.usefixtures("autoscale")
+def test_four_shards_see_to_all_repositories_between_them(world: World, user: Hosted) -> None:
+    names = [f"acme/service-{number}" for number in range(8)]
+    world.amend("[acme/api, acme/web]", f"[{', '.join(names)}]")
+    for name in names:
+        world.box.github.add_repository(name)
+    busy = {next(name for name in names if Shard(number, 4).has(name)) for number in range(1, 5)}
+    for name in sorted(busy):
+        world.push("build", repository=name)
+    # A watch that looks once: for each leg, a job of its own.
+    workflow = user.workflow("examples/shards.yml", Event(name="schedule"))
+    step = workflow.document["jobs"]["watch"]["steps"][-1]
+    step["with"] |= {"for": "1s", "every": "1s"}
+    ran = workflow.run()["watch"]
+    assert ran.conclusion == "success", ran.log
+    assert {each.tags["runner-scaler:scope"] for each in world.box.aws.alive()} == busy
+
+
+@pytest.mark.usefixtures("autoscale")
 def test_a_kick_starts_the_scalers_workflow(world: World, user: Hosted) -> None:
     event = Event(name="workflow_run", payload={"workflow_run": {"id": 1}})
     succeeded(user.workflow("examples/kick.yml", event, repository="acme/api").job("kick").run())
@@ -120,5 +139,5 @@ def test_down_ends_the_instance_when_the_job_never_came(world: World, user: Host
 
 
 def test_every_example_is_run_here() -> None:
-    run = {"tick.yml", "workflow-run.yml", "watch.yml", "kick.yml", "button.yml", "up-job-down.yml"}
+    run = {"tick.yml", "workflow-run.yml", "watch.yml", "kick.yml", "button.yml", "up-job-down.yml", "shards.yml"}
     assert {path.name for path in (ROOT / "examples").glob("*.yml")} == run

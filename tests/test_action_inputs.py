@@ -15,6 +15,7 @@ from scaler.sandbox.github.state import JobSpec, Run
 from scaler.sandbox.github.state import Workflow as GitHubWorkflow
 from scaler.sandbox.sandbox import TOKEN
 from scaler.settings.inputs import INPUTS
+from scaler.settings.shard import Shard
 from tests.conftest import NOTHING, ROLE, ROOT, World
 from tests.expressions import expressions
 from tests.hosted_runner import SUMMARY_LIMIT, JobRan, load_yaml
@@ -147,6 +148,17 @@ def test_role_and_region_go_before_the_configs(world: World, hosted: Hosted) -> 
     assert len(alive(world)) == 1
 
 
+@shows("shard")
+def test_a_shard_sees_to_its_part_of_the_repositories(world: World, hosted: Hosted) -> None:
+    for name in ("acme/api", "acme/web"):
+        world.push("build", repository=name)
+    numbers = {name: next(n for n in range(1, 65) if Shard(n, 64).has(name)) for name in ("acme/api", "acme/web")}
+    assert len(set(numbers.values())) == 2
+    ran = hosted.use(shard=f"{numbers['acme/web']}/64")
+    assert code(ran) == 0, ran.log
+    assert [each.tags["runner-scaler:scope"] for each in world.box.aws.alive()] == ["acme/web"]
+
+
 @pytest.fixture
 def autoscale(world: World) -> GitHubWorkflow:
     """The workflow that the jobs are of, as GitHub knows it, with the token that its jobs have."""
@@ -237,6 +249,7 @@ BAD = {
     "github-api-url": ("http://github.acme.dev", "https"),
     "role-to-assume": ("runner-scaler", "arn"),
     "aws-region": ("Frankfurt", "region"),
+    "shard": ("3/2", "2/8"),
 }
 # What the others mean; what is read later; what GitHub makes.
 ELSEWHERE = {"mode", "config", "workflow-token"}

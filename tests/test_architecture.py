@@ -28,7 +28,7 @@ BUILDERS = {
     "__main__": {"aws.job_token", "github.workflows", "github.app"},
 }
 """Who builds clients: `__main__` for the job's token, before all else is loaded, and for a kick, which takes no session."""
-ACTING = {"act", "acting.launching", "acting.hand_over", "kick"}
+ACTING = {"act", "acting.launching", "acting.hand_over", "acting.keeping", "kick"}
 CLIENTS = {"boto3", "botocore", "github", "requests", "urllib3", "urllib.request", "http.client", "socket"}
 EFFECTFUL = {"os", "time", "random", "logging", "subprocess", "threading", "github_action_utils", *CLIENTS}
 # What decide and its parts may import besides our own: nothing that reads, waits, logs or rolls dice.
@@ -54,7 +54,7 @@ READS |= {"instances", "instance", "look", "parameters", "load_state"}
 
 MODULE_LINES = 350
 FUNCTION_LINES = 40
-LONG_MODULES = {"model": 890}  # the vocabulary: declarations alone, one page of words to read at once
+LONG_MODULES = {"model": 900}  # the vocabulary: declarations alone, one page of words to read at once
 
 
 @dataclass(frozen=True)

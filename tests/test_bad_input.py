@@ -183,6 +183,16 @@ ROWS = [
         *(23, "a pattern that YAML takes for an alias", changed(("acme/web", "*/web"))),
         ":4:27: not valid YAML (expected alphabetic or numeric character, but found '/'); quote what begins with * or &",
     ),
+    *(
+        file(26, f"shard {text}", changed(more=f"shard: {text}\n"), f":12: shard: {told}")
+        for text, told in (
+            ("3/2", '"3/2" is no shard of at most 64; write 2/8'),
+            ("0/8", '"0/8" is no shard of at most 64; write 2/8'),
+            ("2", 'expected a shard such as 2/8, got "2"'),
+        )
+    ),
+    words(26, "a shard of too many", "auto --shard 1/65", '--shard: "1/65" is no shard of at most 64; write 2/8'),
+    words(26, "a shard for the button", "up -a amd64 --shard 1/2", "--shard: is for auto, plan, status, not for up"),
     file(25, "no repositories", changed(("[acme/api, acme/web]", "[]")), ":4: repositories: empty; nothing to scale"),
     file(
         *(26, "1,001 repositories", changed(("acme/web", ", ".join(f"acme/r{n}" for n in range(1000))))),

@@ -222,6 +222,8 @@ MAY = {
     "sweep": Check("ssm:DeleteParameters", f"{PARAMETERS}/main/i-0a", {"aws:ResourceTag/InstanceId": "i-0a"}),
     "remember": Check("ssm:PutParameter", f"{PARAMETERS}/main/state", {"ssm:Overwrite": "true"}),
     "recall": Check("ssm:GetParameter", f"{PARAMETERS}/main/state", {}),
+    "remember as a shard": Check("ssm:PutParameter", f"{PARAMETERS}/main/state-2-of-8", {"ssm:Overwrite": "true"}),
+    "recall as a shard": Check("ssm:GetParameter", f"{PARAMETERS}/main/state-2-of-8", {}),
 }
 """What it may; each row of what it may not differs from one of these in one thing."""
 
@@ -306,6 +308,8 @@ MAY_NOT = {
     "sweep for another fleet": other("sweep", f"{PARAMETERS}/other/i-0a", {}),
     "sweep the state": other("sweep", f"{PARAMETERS}/main/state", {}),
     "remember for another fleet": other("remember", f"{PARAMETERS}/other/state", {}),
+    "sweep a shard's state": other("sweep", f"{PARAMETERS}/main/state-2-of-8", {}),
+    "recall what only begins like the state": other("recall", f"{PARAMETERS}/main/states", {}),
     "recall another fleet's": other("recall", f"{PARAMETERS}/other/state", {}),
 }
 

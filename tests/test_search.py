@@ -38,6 +38,8 @@ def small(name: str, *passes: int, **fields: Any) -> Any:
         small("no capacity, and minutes pass", 1, 1, left=Left(empty=1, jumps=(4,))),
         small("no capacity of one type", 1, 1),
         small("hand-over races", 1, 1),
+        small("two shards, one slot", 1, 1),
+        small("two shards, the hint stale", 1, 1, left=Left(hints=1)),
     ],
 )
 def test_no_schedule_exceeds_a_cap(environment: Environment) -> None:
@@ -51,6 +53,11 @@ def test_no_schedule_exceeds_a_cap(environment: Environment) -> None:
 def test_a_bad_scheme_is_found_out(scheme: Scheme) -> None:
     places = (environments.STALE, environments.QUEUES, environments.EDITED, environments.REFUSED)
     assert any(Search(replace(place, passes=(2, 1)), scheme).run(ENOUGH // 4, trace="over").trace for place in places)
+
+
+def test_two_shards_with_random_tokens_are_found_to_fill_one_slot_twice() -> None:
+    environment = replace(ALL["two shards, one slot"], passes=(1, 1))
+    assert Search(environment, SCHEMES[1]).run(ENOUGH, trace="over").trace
 
 
 @pytest.mark.parametrize("name", ["EC2 forgets a token within minutes", "a fleet of nothing leaves its token"])

@@ -15,8 +15,8 @@ from typing import ParamSpec, TypeVar
 
 from scaler.acting.attempt import MAX_CALLS_PER_SLOT, Attempt, failed_by, next_step, on_the_way
 from scaler.acting.hand_over import HandOvers
+from scaler.acting.keeping import Keeper
 from scaler.acting.pace import Limit, Pace
-from scaler.deciding.memory import encode
 from scaler.model import ApiError, Cloud, Denied, Instance, Launch, Memory, Outcome, Result, Snapshot, View
 
 P = ParamSpec("P")
@@ -55,12 +55,20 @@ class Launcher:
     """The launches of one tick."""
 
     def __init__(
-        self, cloud: Cloud, hands: HandOvers, pace: Pace, snapshot: Snapshot, late: Callable[[], bool], launchers: int
+        self,
+        cloud: Cloud,
+        hands: HandOvers,
+        pace: Pace,
+        keeper: Keeper,
+        snapshot: Snapshot,
+        late: Callable[[], bool],
+        launchers: int,
     ) -> None:
         """With one launcher everything is done in order. With `late` true nothing more is launched."""
         self._cloud = cloud
         self._hands = hands
         self._pace = pace
+        self._keeper = keeper
         self._snapshot = snapshot
         self._late = late
         self._launchers = launchers
@@ -109,8 +117,7 @@ class Launcher:
         try:
             if not self._snapshot.sees(View.STATE):
                 return []
-            self._pace.turn(Limit.PUT_PARAMETER)
-            if self._cloud.save_state(encode(memory), always=True):
+            if self._keeper.keep(memory, always=True):
                 return []
         except Denied as error:
             return [failed_by(launch, error) for launch in launches]

@@ -59,7 +59,7 @@ class AwsApi:
         self._path = f"/runner-scaler/{config.fleet}/"
         self._tick = uuid.uuid4().hex[:12]
         self._server_clock = ServerClock(clock)
-        self._loaded: str | None = None
+        self._loaded: dict[str, str] = {}
 
     @cached_property
     def _ec2(self) -> EC2Client:
@@ -229,31 +229,31 @@ class AwsApi:
                 self._ssm.delete_parameters(Names=list(names[start : start + 10]))
 
     @readable("AWS")
-    def load_state(self) -> str | None:
+    def load_state(self, part: str = "") -> str | None:
         """The state parameter's value, None if there is none yet."""
         try:
             with _translated("ssm:GetParameter"):
-                value = self._ssm.get_parameter(Name=f"{self._path}state")["Parameter"].get("Value")
+                value = self._ssm.get_parameter(Name=f"{self._path}state{part}")["Parameter"].get("Value")
         except _NotThereError:
             return None
-        self._loaded = value
+        self._loaded[part] = value or ""
         return value
 
-    def save_state(self, value: str, *, always: bool = False) -> bool:
+    def save_state(self, value: str, part: str = "", *, always: bool = False) -> bool:
         """
         Write the state parameter, if it changed or `always`; False if there was none and another tick wrote another.
 
         Two first ticks must not each begin chains of their own.
         """
-        if value == self._loaded and not always:
+        if value == self._loaded.get(part) and not always:
             return True
-        there = self._loaded is not None
+        name, there = f"{self._path}state{part}", part in self._loaded
         try:
             with _translated("ssm:PutParameter"):
-                self._ssm.put_parameter(Name=f"{self._path}state", Value=value, Type="String", Overwrite=there)
+                self._ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=there)
         except _AlreadyExistsError:
-            return self.load_state() == value
-        self._loaded = value
+            return self.load_state(part) == value
+        self._loaded[part] = value
         return True
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scaler.deciding.standing import SETTLED, Phase, Standing, is_ours
+from scaler.deciding.standing import SETTLED, Phase, Standing, is_ours, own
 from scaler.model import Breaker, JobStatus, Memory, Runner, Snapshot, View
 from scaler.settings.config import Config, Pool, Registration
 
@@ -40,8 +40,12 @@ def is_proven(pool: Pool, memory: Memory, now: datetime) -> bool:
     return seen is not None and now - seen < PROOF and not (breaker and breaker.failures)
 
 
-def allowance(pool: Pool, snapshot: Snapshot, memory: Memory) -> int:
-    """How many launches a pool has left until one of them registers; with an open breaker one, after each pause."""
+def allowance(config: Config, pool: Pool, snapshot: Snapshot, memory: Memory) -> int:
+    """
+    How many launches a pool has left until one of them registers; with an open breaker one, after each pause.
+
+    A shard has its share of what an unproven pool may cost.
+    """
     breaker = memory.breakers.get(pool.name)
     mine = [instance for instance in snapshot.instances if instance.pool == pool.name]
     if breaker is not None and breaker.opened_at is not None:
@@ -51,7 +55,7 @@ def allowance(pool: Pool, snapshot: Snapshot, memory: Memory) -> int:
     registered |= {job.runner_name for job in snapshot.jobs if job.is_running and job.runner_name}
     # Those of a tick that died before it could count them; who was seen idle has registered.
     waiting = sum(snapshot.runner_prefix + i.id not in registered and i.idle_since is None for i in mine)
-    most = max(UNPROVEN, pool.max if is_proven(pool, memory, snapshot.now) else 0)
+    most = max(config.shard.share(UNPROVEN), pool.max if is_proven(pool, memory, snapshot.now) else 0)
     return most - max(waiting, breaker.launched if breaker else 0)
 
 
@@ -72,6 +76,7 @@ def breaker_sentence(pool: str, memory: Memory) -> str:
 
 def reconsidered(config: Config, snapshot: Snapshot, memory: Memory, stands: Sequence[Standing]) -> Memory:
     """The memory with what this snapshot says of each pool's launches: they registered, or came to nothing."""
+    snapshot = own(config, snapshot)
     breakers, now = dict(memory.breakers), snapshot.now
     proven = {key: seen for key, seen in memory.proven.items() if now - seen < PROOF}
     for pool in config.pools:

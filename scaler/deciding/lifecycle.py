@@ -127,6 +127,8 @@ def _judge(snapshot: Snapshot, standing: Standing, demand: Demand, *, kept: bool
         sentence = f"older than its max_lifetime of {show(standing.limits.max_lifetime)} and did not end itself"
         return Reason.EXPIRED, sentence, [terminate(standing, Reason.EXPIRED, sentence, force=True)]
     match standing.phase:
+        case Phase.UNKNOWN if standing.elsewhere:
+            return Reason.ELSEWHERE, "counted here, and left to the shard that sees its repository", []
         case Phase.UNKNOWN:
             return Reason.UNKNOWN, "its runner or its jobs could not be seen whole; left alone", []
         case Phase.BUSY:

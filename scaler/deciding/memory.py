@@ -7,7 +7,7 @@ It must stay below SSM's 4 KB for a standard parameter: times are whole minutes 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,6 +86,48 @@ def encode(memory: Memory) -> str:
             terms, refused, lost = [], refused[: len(refused) // 2], lost[: len(lost) // 2]
         else:
             links, ghosts = links[: len(links) * 9 // 10], ghosts if links else ghosts[1:]
+
+
+def counts_of(memory: Memory) -> Memory:
+    """What a shard counts for itself, and no other writes."""
+    return replace(memory, links={}, start=None, refused={}, reclaimed={}, proven={})
+
+
+def joined(chains: Memory, counts: Memory) -> Memory:
+    """The memory of a shard, of what all share and of what is its own."""
+    return replace(
+        counts,
+        links=chains.links,
+        start=chains.start,
+        refused=chains.refused,
+        reclaimed=chains.reclaimed,
+        proven=chains.proven,
+    )
+
+
+def with_chains(there: Memory, memory: Memory) -> Memory:
+    """
+    What is there, with what a shard learned of what all share: of each the newer.
+
+    Chains never jump, so of two links of a slot the later is the newer; and what makes their terms has to be one for all,
+    or two ask for a link on different terms.
+    """
+    links = dict(there.links)
+    for slot, link in memory.links.items():
+        if slot not in links or (links[slot].k, links[slot].used_at) <= (link.k, link.used_at):
+            links[slot] = link
+    return replace(
+        there,
+        links=links,
+        start=memory.start if there.start is None else there.start,
+        refused=_newer(there.refused, memory.refused),
+        reclaimed=_newer(there.reclaimed, memory.reclaimed),
+        proven=_newer(there.proven, memory.proven),
+    )
+
+
+def _newer(one: Mapping[str, datetime], other: Mapping[str, datetime]) -> dict[str, datetime]:
+    return {key: max(each[key] for each in (one, other) if key in each) for key in (*one, *other)}
 
 
 def _breaker(breaker: Breaker) -> list[Any]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from scaler.deciding.breaker import allowance, breaker_sentence, is_open, within_an_hour
 from scaler.deciding.offerings import terms, why_refused
+from scaler.deciding.standing import own
 from scaler.model import Launch, Link, LinkState, Memory, Reason, Scope, Snapshot, View
 from scaler.settings.config import Config, Pool
 
@@ -33,17 +34,18 @@ class Room:
         self._memory = memory
         self._config = config
         self._alive = Counter(instance.pool for instance in snapshot.instances)
-        self._free = {pool.name: free_slots(pool, snapshot, memory) for pool in config.pools}
+        self._free = {pool.name: free_slots(config, pool, snapshot, memory) for pool in config.pools}
         self._fleet = config.max_runners - len(snapshot.instances)
         self._taken: Counter[str] = Counter()
-        self._tick = LAUNCHES_PER_TICK
-        self._hour = LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners - sum(
+        self._tick = config.shard.share(LAUNCHES_PER_TICK)
+        self._hour = config.shard.share(LAUNCHES_PER_HOUR_AND_SLOT * config.max_runners) - sum(
             within_an_hour(memory, snapshot.now).values()
         )
         known = Memory() if by_hand else memory
         self._terms = {pool.name: terms(pool, known, snapshot.now) for pool in config.pools}
+        mine = own(config, snapshot)
         self._allowance = {
-            pool.name: allowance(pool, snapshot, memory)
+            pool.name: allowance(config, pool, mine, memory)
             for pool in config.pools
             if not by_hand or is_open(pool.name, memory)
         }
@@ -60,7 +62,10 @@ class Room:
             said = _count(len(self._snapshot.instances), sum(self._taken.values()), self._config.max_runners)
             return Reason.FLEET_FULL, f"the fleet is at max_runners ({said})"
         if self._tick <= 0:
-            return Reason.BUDGET_SPENT, f"{LAUNCHES_PER_TICK} launches in one tick are enough; the next tick goes on"
+            return (
+                Reason.BUDGET_SPENT,
+                f"{self._config.shard.share(LAUNCHES_PER_TICK)} launches in one tick are enough; the next tick goes on",
+            )
         if self._hour <= 0:
             return Reason.BUDGET_SPENT, (
                 f"the hour's launch budget of the fleet is spent ({LAUNCHES_PER_HOUR_AND_SLOT} for each of max_runners)"
@@ -92,13 +97,17 @@ def _count(alive: int, launching: int, most: int) -> str:
     return f"{alive} alive, {launching} launching, of {most}" if launching else f"{alive} alive of {most}"
 
 
-def free_slots(pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:
-    """The pool's slots without a living instance; those that another launch seems to hold come last."""
+def free_slots(config: Config, pool: Pool, snapshot: Snapshot, memory: Memory) -> list[int]:
+    """
+    The pool's slots without a living instance; those that another launch seems to hold come last.
+
+    A shard's own come first, so that shards that launch at once seldom want the same one; it may fill any.
+    """
     mine = [instance for instance in snapshot.instances if instance.pool == pool.name]
     occupied = {instance.slot for instance in mine}
     free = [slot for slot in range(pool.max) if slot not in occupied]
     links = {slot: memory.links.get(f"{pool.name}/{slot}") for slot in free}
-    free.sort(key=lambda slot: (_is_taken(links[slot], pool, snapshot.now), slot))
+    free.sort(key=lambda slot: (_is_taken(links[slot], pool, snapshot.now), not config.shard.has_slot(slot), slot))
     # Two in one slot, or one without a slot, still count: the pool's max is over instances, not over tags.
     return free[: max(0, pool.max - len(mine))]
 

@@ -46,7 +46,8 @@ class Standing:
     An instance with its pool, runner, job and phase.
 
     `scope` is None while nothing tells for whom it was launched; `handed_over` says that its secret was
-    put (the scope tag is written after the put, and the parameter itself proves it too).
+    put (the scope tag is written after the put, and the parameter itself proves it too); `elsewhere`, that it is
+    another shard's.
     """
 
     instance: Instance
@@ -57,6 +58,7 @@ class Standing:
     runner: Runner | None
     job: Job | None
     phase: Phase = Phase.UNKNOWN
+    elsewhere: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -73,7 +75,7 @@ class Standing:
         An unknown one counts: it may be idle, and a launch too few is mended by the next tick. But one that
         nobody knows the scope of may stand for other scopes no longer than it may boot.
         """
-        if self.phase is Phase.UNKNOWN:
+        if self.phase is Phase.UNKNOWN and not self.elsewhere:
             return self.scope is not None or self.age < self.limits.boot_timeout
         return self.phase in (Phase.IDLE, Phase.BOOTING)
 
@@ -101,8 +103,19 @@ def standings(config: Config, snapshot: Snapshot) -> tuple[Standing, ...]:
             runner=runner,
             job=running.get(name),
         )
-        found.append(replace(standing, phase=_phase(standing, seen=sight.sees(standing.scope))))
+        elsewhere = not config.shard.has(standing.scope, instance.slot)
+        seen = sight.sees(standing.scope) and not elsewhere
+        found.append(replace(standing, phase=_phase(standing, seen=seen), elsewhere=elsewhere))
     return tuple(found)
+
+
+def own(config: Config, snapshot: Snapshot) -> Snapshot:
+    """The snapshot without the instances of other shards, of whose runners nothing is seen here."""
+    if config.shard.of == 1:
+        return snapshot
+    told = {parameter.instance_id: parameter.scope for parameter in snapshot.parameters}
+    mine = (i for i in snapshot.instances if config.shard.has(i.scope or told.get(i.id), i.slot))
+    return replace(snapshot, instances=tuple(mine))
 
 
 class Sight:
@@ -125,12 +138,13 @@ class Sight:
         self._nothing = "" in self._blind or bool(hidden[View.CLOCK])
         self._groups = hidden[View.GROUP]
         self._may_be_missing = snapshot.may_be_missing
+        self._shard = config.shard
 
     def sees(self, scope: Scope | None) -> bool:
         """Whether runners and queues of a scope were all seen whole; without a scope, of every scope."""
         if self._nothing or scope is None:
             return not (self._nothing or self._any_blind)
-        return not (scope in self._blind or self._may_be_missing(scope))
+        return not (scope in self._blind or self._may_be_missing(scope)) and self._shard.has(scope)
 
     def may_end(self, scope: Scope) -> bool:
         """Whether what is left over in a scope may be removed: all of it was seen, its runners serve nobody unseen."""

@@ -39,9 +39,9 @@ DECLINES = ("this workflow", "the workflow run", "unable to retry")
 class GitHubApi(GitHubRepositories, GitHubGraph):
     """The port `model.GitHub`: over REST, but for hints."""
 
-    def __init__(self, credential: str | Auth, api_url: str, clock: Clock) -> None:
+    def __init__(self, credential: str | Auth, api_url: str, clock: Clock, sharers: int = 1) -> None:
         """As `GitHubRest`."""
-        super().__init__(credential, api_url, clock)
+        super().__init__(credential, api_url, clock, sharers)
         self._groups: dict[tuple[str, str], int] = {}
 
     @readable("GitHub")

@@ -38,8 +38,15 @@ LONGEST_WAIT = 10.0
 class Budget:
     """One token's. Safe to be asked by several threads."""
 
-    def __init__(self, clock: Clock, now: Callable[[], datetime | None]) -> None:
-        """Nothing was asked, and nothing was said. `now` is GitHub's clock."""
+    def __init__(self, clock: Clock, now: Callable[[], datetime | None], sharers: int = 1) -> None:
+        """
+        Nothing was asked, and nothing was said. `now` is GitHub's clock.
+
+        Of `sharers` processes with one token each takes its part of a minute's points, and of the queries for hints; an
+        hour's requests GitHub counts for all of them.
+        """
+        self._sharers = sharers
+        self._reads, self._most = max(READS // sharers, 1), max(POINTS // sharers, WRITE)
         self._clock = clock
         self._now = now
         self._lock = Lock()
@@ -68,10 +75,10 @@ class Budget:
             if not self._metered:
                 return None
             now = self._clock.monotonic()
-            left = max(READS - self._within_a_minute(now), 0)
+            left = max(self._reads - self._within_a_minute(now), 0)
             if self._patient_until > now:
-                return left + READS * int((self._patient_until - now) // MINUTE)
-            return min(left, int(_share(READS, every or MINUTE)))
+                return left + self._reads * int((self._patient_until - now) // MINUTE)
+            return min(left, int(_share(self._reads, every or MINUTE)))
 
     def queries(self, every: float, reads: int) -> int:
         """
@@ -80,7 +87,7 @@ class Budget:
         None where the reads that a look at everything takes have room anyway; one as long as GitHub has not told its limit.
         """
         with self._lock:
-            if not self._metered or reads <= int(_share(READS, every)):
+            if not self._metered or reads <= int(_share(self._reads, every)):
                 return 0
             if GRAPHQL not in self._hours:
                 return 1
@@ -90,7 +97,7 @@ class Budget:
             left = remaining if ahead > 0 else limit
             by_hour = (left - limit * KEPT_BACK) * every / max(ahead if ahead > 0 else HOUR, every)
             by_time = _share(ANSWERING, every) / max(self._answers_in, 0.01)
-            return max(int(min(by_hour, by_time)), 0)
+            return max(int(min(by_hour, by_time) / self._sharers), 0)
 
     def take(self, *, read: bool, resource: str = CORE) -> None:
         """
@@ -144,7 +151,7 @@ class Budget:
             self._check_hour(resource, *self._hours[resource])
         if resource == GRAPHQL:
             return 0.0
-        most, points = (READS, READ) if read else (POINTS, WRITE)
+        most, points = (self._reads, READ) if read else (self._most, WRITE)
         if self._within_a_minute(now) + points <= most:
             return 0.0
         wait = self._spent[0][0] + MINUTE - now

@@ -31,9 +31,9 @@ seen if it is among its workflow's ten newest. A workflow's file comes by a push
 class GitHubGraph(GitHubRest):
     """The part of the port `model.GitHub` that is asked for hints."""
 
-    def __init__(self, credential: str | Auth, api_url: str, clock: Clock) -> None:
+    def __init__(self, credential: str | Auth, api_url: str, clock: Clock, sharers: int = 1) -> None:
         """As `GitHubRest`."""
-        super().__init__(credential, api_url, clock)
+        super().__init__(credential, api_url, clock, sharers)
         self._own_ids: dict[str, str] = {}
 
     @readable("GitHub")

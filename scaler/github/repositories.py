@@ -21,9 +21,9 @@ Rows = dict[int, Repository]
 class GitHubRepositories(GitHubRest):
     """The repositories' part of the port `model.GitHub`."""
 
-    def __init__(self, credential: str | Auth, api_url: str, clock: Clock) -> None:
+    def __init__(self, credential: str | Auth, api_url: str, clock: Clock, sharers: int = 1) -> None:
         """As `GitHubRest`."""
-        super().__init__(credential, api_url, clock)
+        super().__init__(credential, api_url, clock, sharers)
         self._users: set[str] = set()
         self._last: dict[str, Rows] = {}
 

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class GitHubRest:
     """How GitHub is asked; what it is asked for is for its subclasses. Safe to be used by several threads."""
 
-    def __init__(self, credential: str | Auth.Auth, api_url: str, clock: Clock) -> None:
+    def __init__(self, credential: str | Auth.Auth, api_url: str, clock: Clock, sharers: int = 1) -> None:
         """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`) with a token, or what comes by some."""
         self._credential = credential
         self._api_url = api_url.rstrip("/")
@@ -48,7 +48,7 @@ class GitHubRest:
         self._server_clock = ServerClock(clock)
         self._local = threading.local()
         self._kept = Kept()
-        self._budget = Budget(clock, self._server_clock.now)
+        self._budget = Budget(clock, self._server_clock.now, sharers)
 
     @property
     def _requester(self) -> Requester:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from scaler.deciding.memory import StateError, decode
+from scaler.deciding.memory import StateError, decode, joined
 from scaler.model import (
     ApiError,
     Cloud,
@@ -93,14 +93,16 @@ class Views:
         return tuple(replace(each, scope=self._spelling.get(each.scope.lower(), each.scope)) for each in found)
 
     def _memory(self, known: Memory | None) -> Memory:
-        text = self._ask(View.STATE, "", self._cloud.load_state, None)
+        parts = dict.fromkeys(("", self._config.shard.part))
+        texts = [self._ask(View.STATE, "", partial(self._cloud.load_state, part), None) for part in parts]
         if any(unseen.view is View.STATE for unseen in self._unseen):
             return known or Memory()
         try:
-            return decode(text)
+            chains, *counts = map(decode, texts)
         except StateError:
             # A broken hint is a lost hint, and is written anew; nothing rests on it (D3).
             return known or Memory()
+        return joined(chains, counts[0]) if counts else chains
 
     def _runners(self, scopes: Sequence[Scope], instances: Iterable[Instance]) -> dict[Scope, tuple[Runner, ...]]:
         def ask(scope: Scope) -> tuple[Runner, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from scaler.clocks import Workflow, own_workflow
 from scaler.model import Down, Scope, Up, matches
 from scaler.problem import Problem
 from scaler.settings.config import Config, Pool, RegisterAt
 from scaler.settings.inputs import Command, InputError, Inputs
+from scaler.settings.shard import WHOLE
 
 
 def asked_by_hand(inputs: Inputs, config: Config) -> tuple[Up | Down, ...]:
@@ -54,6 +56,28 @@ def _scope(inputs: Inputs, config: Config) -> Scope:
 
 def _names(pools: Sequence[Pool]) -> str:
     return ", ".join(pool.name for pool in pools)
+
+
+def of_shard(config: Config, inputs: Inputs) -> Config:
+    """
+    The config as a part of a fleet. What is asked for by hand, and a look without a shard, are of the whole.
+
+    Raises `InputError` for a fleet that cannot be shared.
+    """
+    given = inputs.shard or (config.shard if inputs.command in (Command.AUTO, Command.PLAN) else WHOLE)
+    total = sum(pool.max for pool in config.pools)
+    if given == WHOLE:
+        return replace(config, shard=WHOLE)
+    if config.register_at is RegisterAt.ORGANIZATION:
+        why = "needs register_at: repository; an organization's runners serve all shards' jobs, and no shard sees them all"
+    elif config.max_runners < total:
+        why = (
+            f"max_runners {config.max_runners} is less than the pools' max together ({total}), which no shard can count"
+        )
+        why += "; raise it, or lower theirs"
+    else:
+        return replace(config, shard=given)
+    raise input_error("shard" if inputs.shard else f"{config.path}: shard", why)
 
 
 def input_error(path: str, message: str) -> InputError:

@@ -60,6 +60,7 @@ FLAGS: Final = (
     Flag("workflow", ("--workflow",), "FILE", "its file [autoscale.yml]", ("kick", "status", "doctor")),
     Flag("ref", ("--ref",), "BRANCH", "its branch [the default one]", ("kick",)),
     Flag("offline", ("--offline",), "", "check the config alone, without a token", ("lint",)),
+    Flag("shard", ("--shard",), "I/N", "see to this part of the repositories alone", ("auto", "plan", "status")),
     Flag("config", ("--config",), "PATH", "the config file [config.yaml]", (*_WORKING, "doctor", "lint")),
     Flag("json", ("--json",), "[FILE]", "write the result as JSON to a file, or to standard output", _WORKING),
     Flag("verbose", ("-v", "--verbose"), "", "say more in the log", (*_WORKING, "kick", "doctor", "lint")),

@@ -18,6 +18,7 @@ from scaler.settings import config_rules, yaml_marks
 from scaler.settings.schedule import Schedule
 from scaler.settings.schema import SCHEMA, VERSION
 from scaler.settings.schema_check import Checked
+from scaler.settings.shard import WHOLE, Shard, shard
 from scaler.text import safe
 
 LARGEST: Final = 256 * 1024
@@ -94,7 +95,8 @@ class Config:
     """
     The whole file, checked. `path` is the file as given, `warnings` what is allowed but unwise.
 
-    `patterns` (`acme/*`) stand for repositories that GitHub lists; with `including` these, `repositories` are all.
+    `patterns` (`acme/*`) stand for repositories that GitHub lists; with `including` these, `repositories` are all that
+    the `shard` sees to.
 
     `price_per_minute` of the job that runs this program, in USD; None is unknown.
     """
@@ -115,6 +117,13 @@ class Config:
     parameter_writes_per_second: int = 3
     price_per_minute: float | None = None
     patterns: tuple[str, ...] = ()
+    shard: Shard = WHOLE
+    token_per_shard: bool = False
+
+    @property
+    def sharers(self) -> int:
+        """How many processes divide GitHub's limits among them, since they come with one token."""
+        return 1 if self.token_per_shard else self.shard.of
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -135,10 +144,11 @@ class Config:
         return next(iter((*self.scopes, *self.owners)))
 
     def including(self, names: Iterable[str]) -> Config:
-        """The same with more repositories."""
+        """The same with more repositories, and of them all those of its shard alone."""
         known = {name.lower() for name in self.repositories}
         more = {name.lower(): name for name in names if name.lower() not in known}
-        return replace(self, repositories=(*self.repositories, *(more[name] for name in sorted(more))))
+        every = (*self.repositories, *(more[name] for name in sorted(more)))
+        return replace(self, repositories=tuple(name for name in every if self.shard.has(self.scope_of(name))))
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name."""
@@ -240,6 +250,8 @@ def _config(file: str, values: dict[str, Any], warnings: tuple[Problem, ...]) ->
         runner_group=github.get("runner_group"),
         repositories=tuple(name for name in values["repositories"] if "*" not in name),
         patterns=tuple(name for name in values["repositories"] if "*" in name),
+        shard=shard(values["shard"]) if "shard" in values else WHOLE,
+        token_per_shard=github["token_per_shard"],
         max_runners=values["max_runners"],
         pools=tuple(_pool(name, pool) for name, pool in values["pools"].items()),
         allow_public=values["allow_public"],

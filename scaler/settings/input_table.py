@@ -20,6 +20,7 @@ class Input:
 PREFIX: Final = "RUNNER_SCALER_"
 MODES: Final = ("auto", "plan", "up", "down", "kick", "status", "doctor", "lint")
 """What the action can do. `schema` and `demo` are for a shell."""
+SHARDED: Final = ("auto", "plan", "status")
 WITH_CONFIG: Final = tuple(mode for mode in MODES if mode != "kick")
 
 
@@ -86,5 +87,10 @@ INPUTS: Final = (
     _input("github-api-url", "The URL of GitHub's API.", "${{ github.api_url }}"),
     _input("role-to-assume", "The AWS role to assume through OIDC, instead of the config's.", modes=WITH_CONFIG),
     _input("aws-region", "The AWS region, instead of the config's.", modes=WITH_CONFIG),
+    _input(
+        "shard",
+        "The part of the repositories to see to, where several runs share them: 2/8 is the second of eight.",
+        modes=SHARDED,
+    ),
 )
 """The action's inputs in order. A test holds action.yml, its env map and the README to this table."""

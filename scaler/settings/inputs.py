@@ -28,6 +28,7 @@ from scaler.settings.input_values import (
     workflow_file,
 )
 from scaler.settings.schema import ARCH, AWS_REGION, AWS_ROLE, POOL_NAME, REPOSITORY_NAME
+from scaler.settings.shard import Shard, shard
 from scaler.text import nearest, quoted
 
 __all__ = ["INPUTS", "MODES", "PREFIX", "Answered", "Command", "Input", "InputError", "Inputs", "parse"]
@@ -100,6 +101,7 @@ class Inputs:
     github_api_url: str = GITHUB
     role: str | None = None
     region: str | None = None
+    shard: Shard | None = None
     demo_args: tuple[str, ...] = ()
 
 
@@ -185,6 +187,7 @@ class _Request:
             github_api_url=self._api_url(),
             role=self._read("role-to-assume", fitting(AWS_ROLE)),
             region=self._read("aws-region", fitting(AWS_REGION)),
+            shard=self._read("shard", shard),
             demo_args=self._given.rest,
         )
         self._target()

@@ -65,6 +65,15 @@ def _text(pattern: str, expected: str, description: str, **more: Any) -> Schema:
     return _schema("string", description, expected, pattern=pattern, **more)
 
 
+SHARD: Final = _text(
+    r"^[1-9][0-9]?/[1-9][0-9]?$",
+    "a shard such as 2/8",
+    "The part of the repositories that this run sees to, where several share them: the second of eight, say.",
+    x_kind="shard",
+    examples=["2/8"],
+)
+
+
 def _choice(values: list[str], description: str, **more: Any) -> Schema:
     return _schema("string", description, " or ".join(values), enum=values, **more)
 
@@ -259,6 +268,10 @@ _GITHUB = _object(
             *(_GROUP, "a runner group's name of up to 64 letters, digits, spaces and . _ -"),
             "The runner group, with `register_at: organization`. Without it, Default.",
         ),
+        "token_per_shard": _flag(
+            "Each shard has a token (or an App) of its own, and with it all of GitHub's limits. Else shards divide one's.",
+            default=False,
+        ),
         "price_per_minute": _price(
             10, "What a minute of the scaler's own job costs you, in USD. For the costs in the summary alone.", 0.006
         ),
@@ -311,6 +324,7 @@ SCHEMA: Final[Schema] = {
                 "Serve public repositories too: anyone who opens a pull request may run code on an instance.",
                 default=False,
             ),
+            "shard": SHARD,
             "tags": _named(
                 {
                     "pattern": TAG_KEY,

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from scaler import durations
 from scaler.settings import schedule
 from scaler.settings.schema import LABEL, REGION, REGIONS, TAG_KEY, Schema
+from scaler.settings.shard import shard
 from scaler.text import nearest, quoted
 
 
@@ -107,6 +108,14 @@ def _tag_key(text: str, _: Schema) -> str | None:
     return None if re.search(TAG_KEY, text) or text.strip() else "empty tag key; remove it"
 
 
+def _shard(text: str, _: Schema) -> str | None:
+    try:
+        shard(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 _CHECKS: dict[str, Callable[[str, Schema], str | None]] = {
     "duration": _duration,
     "cron": _cron,
@@ -116,4 +125,5 @@ _CHECKS: dict[str, Callable[[str, Schema], str | None]] = {
     "repositories": _repositories,
     "label": _label,
     "tag key": _tag_key,
+    "shard": _shard,
 }

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 PACKER = Path(__file__).parents[1] / "packer"
 TEMPLATE = (PACKER / "runner.pkr.hcl").read_text()
@@ -140,6 +141,16 @@ def test_the_plugin_is_hashicorps_and_of_a_version_that_is_known() -> None:
     assert re.findall(r'source\s*=\s*"(.*)"', plugins) == ["github.com/hashicorp/amazon"]
     (version,) = re.findall(r'^\s*version\s*=\s*"(.*)"', plugins, re.MULTILINE)
     assert re.fullmatch(r"= [1-9]\d*\.\d+\.\d+|~> [1-9]\d*\.\d+", version)
+
+
+def test_the_rebuild_fetches_the_plugin_with_a_token_and_gives_it_to_nobody_else() -> None:
+    """A newer packer has no plugin of its own; without a token GitHub's address is out of questions (hashicorp/packer#12179)."""
+    workflow = yaml.safe_load((PACKER.parent / ".github/workflows/image.yml").read_text())
+    steps = workflow["jobs"]["rebuild"]["steps"]
+    given = [step["run"] for step in steps if "PACKER_GITHUB_API_TOKEN" in step.get("env", {})]
+    assert given == ["packer init packer"]
+    order = [step.get("run", "") for step in steps]
+    assert order.index("packer init packer") < order.index('exec "${PYTHON}" -P -m scripts.image')
 
 
 # --- the provisioners ----------------------------------------------------------------------------

@@ -27,9 +27,9 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.debian_root import PACKER, RUNNER_HOME, TOOLS, Image, chrooted, lacking, or_skip, runner_mirror
+from tests.debian_root import RUNNER_HOME, TOOLS, Image, chrooted, lacking, or_skip, runner_mirror
 from tests.stack import policies
-from tests.test_packer import MODERN, TEMPLATE
+from tests.test_packer import copied
 
 pytestmark = pytest.mark.image
 
@@ -164,11 +164,12 @@ def mirrors(folder: Path) -> Iterator[dict[str, str]]:
 
 def build(folder: Path, instance: Instance, ec2: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `packer build` on a copy of the template that leads to the instance, and lacks what 1.6.6 does not know."""
-    shutil.copytree(PACKER, folder)
-    (folder / "plugins.pkr.hcl").unlink()
+    copied(folder, modern=False)
     connection = CONNECTION.format(port=instance.port, key=instance.key, ec2=ec2)
-    template = MODERN.sub("", TEMPLATE).replace(
-        'source "amazon-ebs" "runner" {\n', f'source "amazon-ebs" "runner" {{{connection}'
+    template = (
+        (folder / "runner.pkr.hcl")
+        .read_text()
+        .replace('source "amazon-ebs" "runner" {\n', f'source "amazon-ebs" "runner" {{{connection}')
     )
     (folder / "runner.pkr.hcl").write_text(template)
     given = [argument for name, value in variables.items() for argument in ("-var", f"{name}={value}")]

@@ -910,6 +910,17 @@ def test_a_ghost_is_remembered_since_it_was_first_seen_and_until_it_is_gone() ->
     assert decide(CONFIG, world(), seen).memory.ghosts == {}
 
 
+def test_a_job_that_has_a_choice_makes_way_for_one_that_has_none() -> None:
+    """The older job likes the first pool best, and that pool's idle runner is all that the younger one can use."""
+    ab, ax, by = (pool(name, labels=tuple(name)) for name in ("ab", "ax", "by"))
+    choosy, picky = job(1, labels="a", age="9m"), job(2, labels="b")
+    there = (idle("i-1", pool="ab", labels="a b"), idle("i-2", pool="ax", slot=1, labels="a x"))
+    plan = decide(config(ab, ax, by), world(choosy, picky, *there), Memory())
+    assert not any(isinstance(command, Launch) for command in plan.commands)
+    told = {verdict.id: verdict.reason for verdict in plan.verdicts if verdict.subject is Subject.JOB}
+    assert told == {"1": Reason.IDLE_RUNNER, "2": Reason.IDLE_RUNNER}
+
+
 def test_what_is_done_by_hand_leaves_the_memory_as_it_is() -> None:
     memory = Memory(ghosts={PREFIX + "i-9": NOW}, start=7)
     assert decide(CONFIG, world(asked=(Down("i-1"),)), memory).memory == memory

@@ -150,16 +150,6 @@ def age(each: Job) -> Any:
     return each.created_at, each.id
 
 
-def test_a_job_that_has_a_choice_makes_way_for_one_that_has_none() -> None:
-    """The older job likes the first pool best, and that pool's idle runner is all that the younger one can use."""
-    ab, ax, by = (pool(name, labels=tuple(name)) for name in ("ab", "ax", "by"))
-    choosy, picky = job(1, labels="a", age="9m"), job(2, labels="b")
-    there = (idle("i-1", pool="ab", labels="a b"), idle("i-2", pool="ax", slot=1, labels="a x"))
-    plan = decide(config(ab, ax, by), world(choosy, picky, *there), Memory())
-    assert launches(plan) == []
-    assert reasons(plan) == {"1": Reason.IDLE_RUNNER, "2": Reason.IDLE_RUNNER}
-
-
 def calls(work: Callable[[], object]) -> int:
     """How many functions are called, and generators resumed: a cost that no other process disturbs."""
     counted = 0

@@ -921,6 +921,15 @@ def test_a_job_that_has_a_choice_makes_way_for_one_that_has_none() -> None:
     assert told == {"1": Reason.IDLE_RUNNER, "2": Reason.IDLE_RUNNER}
 
 
+def test_of_two_jobs_that_have_a_choice_one_makes_way() -> None:
+    ab, ax = (pool(name, labels=tuple(name)) for name in ("ab", "ax"))
+    choosy, picky = jobs(2, labels="a", age="9m"), job(3, labels="b")
+    fits_all = [idle(f"i-{n}", pool="ab", slot=n, labels="a b") for n in (1, 2)]
+    there = (*fits_all, idle("i-3", pool="ax", labels="a x"))
+    plan = decide(config(ab, ax), world(choosy, picky, *there), Memory())
+    assert not any(isinstance(command, Launch) for command in plan.commands)
+
+
 def test_what_is_done_by_hand_leaves_the_memory_as_it_is() -> None:
     memory = Memory(ghosts={PREFIX + "i-9": NOW}, start=7)
     assert decide(CONFIG, world(asked=(Down("i-1"),)), memory).memory == memory

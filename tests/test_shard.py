@@ -317,6 +317,13 @@ def test_a_shard_reads_what_all_share_again_before_it_writes_it() -> None:
     assert decode(cloud.kept["-1-of-2"]) == counts_of(LEARNED)
 
 
+def test_a_shard_writes_anew_what_all_share_and_nobody_can_read() -> None:
+    cloud = Parameters(Memory())
+    cloud.kept[""] = "{broken"
+    Keeper(cast("Cloud", cloud), Pace(None, 3), FIRST.part).keep(LEARNED)
+    assert decode(cloud.kept[""]) == with_chains(Memory(), LEARNED)
+
+
 # --- GitHub's limits -----------------------------------------------------------------------------------
 
 

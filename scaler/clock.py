@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from contextlib import suppress
 
 
 class RealClock:
@@ -31,12 +30,9 @@ class RealClock:
 
     def stop(self) -> None:
         """
-        End every sleep, now and later.
+        End every sleep, now and later; for a signal handler, with `wakeup` as the signals' wake-up file.
 
-        For a signal handler too, with `wakeup` as the signals' wake-up file: Python runs a handler between two of
-        its own steps, so a signal in the moment before a sleep would else be heard after it, and an Event's `set`
-        would wait for ever for a lock that the interrupted `wait` holds.
+        Python runs a handler between two of its own steps, so a signal in the moment before a sleep would else be heard
+        after it; and an Event's `set` would wait for ever for a lock that the interrupted `wait` holds.
         """
         self._stopping = True
-        with suppress(BlockingIOError):
-            os.write(self.wakeup, b"\0")

@@ -95,7 +95,7 @@ class LoneClock(Clock):
 
 
 class VirtualClock:
-    """The scaler's own clock, in the world's time. `stopping_at` is when the process is asked to stop."""
+    """The scaler's own clock, in the world's time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -22,8 +22,8 @@ from tests.seeded_faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = (".git", ".venv*", ".cache", "node_modules", "build", "mutants", "__pycache__", ".*_cache", ".hypothesis")
-LINKED = (".cache", "node_modules")
-"""What tests read that is not ours: GitHub's API description."""
+LINKED = (".cache", ".git", "node_modules")
+"""What tests read beside the tree: GitHub's API description, the names that git knows."""
 LIMIT = 600.0
 KILLED = frozenset({1, 3, 24, -24, 36, 152, 255})
 """mutmut's exit codes of a failed test run and of one that never ends; 0 survived, 33 met no test."""

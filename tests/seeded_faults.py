@@ -13,7 +13,8 @@ ACT, DECIDE, TOLD = "tests/test_act.py", "tests/test_decide.py::test_commands", 
 BY_HAND = "tests/test_decide.py::test_by_hand"
 LIVES = "tests/test_simulation.py"
 BREAKER, DEGRADED = "tests/test_breaker.py", "tests/test_degraded.py"
-END_TO_END = "tests/test_end_to_end.py"
+END_TO_END, CANCELLED = "tests/test_end_to_end.py", "tests/test_action_cancelled.py"
+STOPPED = "tests/test_watch.py::test_a_watch_that_is_stopped_ends_with_the_tick_that_it_is_in"
 
 
 class Fault(NamedTuple):
@@ -594,4 +595,237 @@ ENDING = (
         (f"{DEGRADED}::test_instances_unseen_nothing_is_launched",),
     ),
 )
-FAULTS: tuple[Fault, ...] = (*ACTING, *ADAPTERS, *OBSERVING, *SEEING, *LAUNCHING, *ENDING)
+HOSTILE, WHEELS = "tests/test_action_hostile.py", "tests/test_wheels.py"
+AROUND = f"{WHEELS}::test_nothing_of_the_directory_or_the_home_is_run_and_no_setting_of_the_image_is_followed"
+CHECKOUT = f"{HOSTILE}::test_nothing_of_the_checkout_is_run_and_no_setting_of_the_image_is_followed"
+WHOLE = f"{WHEELS}::test_an_environment_is_whole_or_made_anew_and_one_pythons_and_leaves_no_other_file"
+INSTALLING = (
+    Fault(
+        "what the image says to Python reaches the program",
+        "action.yml",
+        '        unset "${!PYTHON@}"\n',
+        "",
+        (CHECKOUT,),
+    ),
+    Fault(
+        "the program is looked for in the checkout first",
+        "action.yml",
+        " -P -m scaler",
+        " -m scaler",
+        (CHECKOUT,),
+    ),
+    Fault(
+        "the image's locale says what can be printed",
+        "action.yml",
+        " -X utf8 -P",
+        " -P",
+        (f"{HOSTILE}::test_a_job_is_printed_whatever_the_locale_can",),
+    ),
+    Fault(
+        "the step's shell stays between the runner and the program",
+        "action.yml",
+        'exec "${SCALER_PYTHON}"',
+        '"${SCALER_PYTHON}"',
+        (f"{CANCELLED}::test_a_watch_that_is_cancelled_ends_at_once",),
+    ),
+    Fault(
+        "the image's settings of Python and pip are followed",
+        "scripts/install-action.sh",
+        "unset_foreign_settings\nlog=",
+        "log=",
+        (AROUND,),
+    ),
+    Fault(
+        "the image's settings of Python are followed",
+        "scripts/python.sh",
+        'for name in "${!PYTHON@}" "${!PIP_@}"; do',
+        'for name in "${!PIP_@}"; do',
+        (AROUND,),
+    ),
+    Fault(
+        "the image's settings of pip are followed",
+        "scripts/python.sh",
+        'for name in "${!PYTHON@}" "${!PIP_@}"; do',
+        'for name in "${!PYTHON@}"; do',
+        (AROUND,),
+    ),
+    Fault(
+        "the machine's word on its index is not kept",
+        "scripts/python.sh",
+        "PIP_CONFIG_FILE | PIP_INDEX_URL | ",
+        "PIP_CONFIG_FILE | ",
+        (f"{WHEELS}::test_the_machines_word_on_its_index_stays",),
+    ),
+    Fault(
+        "the Python that is looked for runs the home's modules",
+        "scripts/python.sh",
+        '"$1" -I -c',
+        '"$1" -c',
+        (AROUND,),
+    ),
+    Fault(
+        "wheels are unpacked with the home's modules",
+        "scripts/install-action.sh",
+        '"$1" -I "${root}',
+        '"$1" "${root}',
+        (AROUND,),
+    ),
+    Fault(
+        "an environment is made by the directory's venv",
+        "scripts/python.sh",
+        '"${python}" -I -m venv',
+        '"${python}" -m venv',
+        (AROUND,),
+    ),
+    Fault(
+        "pip is looked for in the directory",
+        "scripts/python.sh",
+        'if "${python}" -I -m pip',
+        'if "${python}" -m pip',
+        (AROUND,),
+    ),
+    Fault(
+        "the directory's pip installs",
+        "scripts/python.sh",
+        'pip=("${python}" -I -m pip',
+        'pip=("${python}" -m pip',
+        (AROUND,),
+    ),
+    Fault(
+        "the directory's ensurepip is run",
+        "scripts/python.sh",
+        '/bin/python" -I -m ensurepip',
+        '/bin/python" -m ensurepip',
+        (AROUND,),
+    ),
+    Fault(
+        "the directory's pip installs where ensurepip brought one",
+        "scripts/python.sh",
+        '/bin/python" -I -m pip)',
+        '/bin/python" -m pip)',
+        (AROUND,),
+    ),
+    Fault(
+        "a pip.conf has the packages installed into the home",
+        "scripts/python.sh",
+        "--no-input --no-user",
+        "--no-input",
+        (AROUND,),
+    ),
+    Fault(
+        "a package is built from its source",
+        "scripts/python.sh",
+        "--no-deps --only-binary=:all:",
+        "--no-deps",
+        (f"{WHEELS}::test_nothing_is_built_from_source",),
+    ),
+    Fault(
+        "what a cancelled job left of an environment is used",
+        "scripts/install-action.sh",
+        "! -e ${environment}/complete",
+        "! -e ${environment}",
+        (WHOLE,),
+    ),
+    Fault(
+        "an environment is used by another Python",
+        "scripts/install-action.sh",
+        ' && echo "${python}"; }',
+        "; }",
+        (WHOLE,),
+    ),
+    Fault(
+        "the installation's log stays behind",
+        "scripts/install-action.sh",
+        "trap 'rm -f \"${log}\"' EXIT\n",
+        "",
+        (WHOLE,),
+    ),
+)
+STOPPING = (
+    Fault(
+        "SIGINT is not heard",
+        "scaler/__main__.py",
+        "    signal.signal(signal.SIGINT, stop)\n",
+        "",
+        (CANCELLED, f"{END_TO_END}::test_a_watch_that_is_stopped_ends_cleanly"),
+    ),
+    Fault(
+        "SIGTERM is not heard",
+        "scaler/__main__.py",
+        "    signal.signal(signal.SIGTERM, stop)\n",
+        "",
+        (f"{END_TO_END}::test_a_watch_that_is_stopped_ends_cleanly",),
+    ),
+    Fault(
+        "every signal is SIGINT",
+        "scaler/__main__.py",
+        "Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED",
+        "Exit.INTERRUPTED",
+        (f"{END_TO_END}::test_a_watch_that_is_stopped_ends_cleanly",),
+    ),
+    Fault(
+        "a process that was stopped ends as if it had not been",
+        "scaler/__main__.py",
+        "        return stopped[0]\n",
+        "        return code\n",
+        (f"{END_TO_END}::test_a_watch_that_is_stopped_ends_cleanly",),
+    ),
+    Fault(
+        "a signal in the moment before a sleep is slept through",
+        "scaler/__main__.py",
+        "    signal.set_wakeup_fd(clock.wakeup, warn_on_full_buffer=False)\n",
+        "",
+        (f"{END_TO_END}::test_a_signal_is_heard_in_any_moment_of_a_sleep",),
+    ),
+    Fault(
+        "a signal ends no sleep",
+        "scaler/__main__.py",
+        "        clock.stop()\n",
+        "",
+        (f"{END_TO_END}::test_a_watch_that_is_stopped_ends_cleanly",),
+    ),
+    Fault(
+        "a stopped watch ticks once more",
+        "scaler/reconcile.py",
+        "            if clock.stopping():\n                return False\n",
+        "",
+        (STOPPED,),
+    ),
+    Fault(
+        "a watch that was stopped in its tick sleeps first",
+        "scaler/reconcile.py",
+        " or clock.stopping():\n                return has_work",
+        ":\n                return has_work",
+        (STOPPED,),
+    ),
+    Fault(
+        "a stopped watch hands over",
+        "scaler/reconcile.py",
+        "return has_work(tick) and not clock.stopping()",
+        "return has_work(tick)",
+        (STOPPED,),
+    ),
+    Fault(
+        "a stopped tick begins further commands",
+        "scaler/reconcile.py",
+        "clock.stopping() or clock.monotonic() - began > PLAN_LIFE",
+        "clock.monotonic() - began > PLAN_LIFE",
+        ("tests/test_launching.py::test_a_stopped_tick_launches_nothing_more_and_hands_over_what_runs",),
+    ),
+    Fault(
+        "who waits for runners cannot be stopped",
+        "scaler/reconcile.py",
+        "if not missing or clock.stopping() or",
+        "if not missing or",
+        ("tests/test_by_hand.py::test_a_wait_for_runners_can_be_stopped",),
+    ),
+    Fault(
+        "a stopped look goes on asking GitHub",
+        "scaler/github/budget.py",
+        "            if self._clock.stopping():\n"
+        '                raise NotAsked("GitHub: not asked: the process is to stop")\n',
+        "",
+        ("tests/test_budget.py::test_who_waits_for_a_minutes_points_can_be_stopped",),
+    ),
+)
+FAULTS: tuple[Fault, ...] = (*ACTING, *ADAPTERS, *OBSERVING, *SEEING, *LAUNCHING, *ENDING, *INSTALLING, *STOPPING)

@@ -6,8 +6,13 @@ Environment variables come from images of one's own and from earlier steps, by G
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import World
 from tests.expressions import expressions
@@ -117,3 +122,20 @@ def test_a_bare_machine_is_enough(world: World, hosted: Hosted) -> None:
     assert ran.conclusion == "success", ran.log
     assert "構築" in ran.log
     assert len(world.box.aws.alive()) == 1
+
+
+def test_a_job_is_printed_whatever_the_locale_can(world: World, hosted: Hosted, tmp_path: Path) -> None:
+    """An image may still have an 8-bit locale; of C alone Python makes UTF-8 by itself (PEP 540)."""
+    if not (shutil.which("localedef") and Path("/usr/share/i18n").is_dir()):
+        pytest.skip("no locale can be made here (apt-get install locales)")
+    made = ["localedef", "-c", "-i", "en_US", "-f", "ISO-8859-1", str(tmp_path / "en_US")]
+    subprocess.run(made, check=False, capture_output=True)  # it ends with 1 after mere warnings
+    locale = {"LOCPATH": str(tmp_path), "LC_ALL": "en_US", "LANG": "en_US"}
+    env = {"PATH": os.environ["PATH"], **locale}
+    told = subprocess.run(["locale", "charmap"], env=env, check=True, capture_output=True)
+    assert told.stdout == b"ISO-8859-1\n"
+    hosted.site = replace(hosted.site, image={**hosted.site.image, **locale})
+    world.push("構築")
+    ran = run(hosted).job("scale").run()
+    assert ran.conclusion == "success", ran.log
+    assert "構築" in ran.log

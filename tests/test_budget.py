@@ -84,6 +84,32 @@ def test_a_read_waits_for_the_minute_to_pass_where_it_may(hand: Hand) -> None:
         ask(asked)
 
 
+class Stopped(Hand):
+    """A clock whose process was asked to stop: no sleep takes any time, and whoever does not look sleeps for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept = 0
+
+    def sleep(self, seconds: float) -> None:
+        """Nothing passes."""
+        self.slept += seconds > 0
+        assert self.slept == 1
+
+    def stopping(self) -> bool:
+        """Somebody has asked."""
+        return True
+
+
+def test_who_waits_for_a_minutes_points_can_be_stopped() -> None:
+    asked = budget(Stopped())
+    asked.begin(patience=65)
+    for _ in range(READS):
+        ask(asked)
+    with pytest.raises(NotAsked, match="the process is to stop"):
+        ask(asked)
+
+
 @pytest.fixture
 def hand() -> Hand:
     return Hand()

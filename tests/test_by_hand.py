@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 
 import pytest
 
@@ -50,6 +51,16 @@ def test_up_with_wait_ends_when_the_runner_is_online(world: World) -> None:
     ran = world.end(process)
     assert ran.code == 0
     assert ": online" in ran.out
+
+
+def test_a_wait_for_runners_can_be_stopped(world: World) -> None:
+    """Its machine never boots here; it would wait for boot_timeout."""
+    process = world.start("up", "-p", "amd64", "--repo", "acme/api", "--wait")
+    world.until(lambda: world.left()["parameters"] != [])
+    process.send_signal(signal.SIGTERM)
+    ran = world.end(process)
+    assert ran.code == 143
+    assert len(world.box.aws.alive()) == 1
 
 
 def test_up_beyond_the_cap_launches_what_fits_and_says_so(world: World) -> None:

@@ -404,11 +404,12 @@ def test_a_signal_is_heard_in_any_moment_of_a_sleep() -> None:
     """A handler runs between two steps of the main thread: also of one that is about to sleep, or holds a lock."""
     program = """
 import random, signal
+from scaler.__main__ import _stop_on_signals
 from scaler.clock import RealClock
 for _ in range(400):
     clock = RealClock()
-    signal.signal(signal.SIGALRM, lambda *_: clock.stop())
-    signal.set_wakeup_fd(clock.wakeup)
+    _stop_on_signals(clock)
+    signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
     signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
     clock.sleep(3600)
     assert clock.stopping()

@@ -18,6 +18,7 @@ from scaler.reconcile import is_quiet
 from scaler.sandbox.aws.iam_world import Credentials
 from scaler.sandbox.github.server import Exchange
 from scaler.sandbox.github.state import JobSpec
+from simulation.wire import VirtualClock
 from simulation.world import Simulation
 from tests.conftest import World, WorldClock
 from tests.worlds import config, ghost, job, working
@@ -107,6 +108,43 @@ def test_after_its_last_work_a_watch_lingers_for_so_long() -> None:
     ticks, _ = lone_watch(sim, timedelta(minutes=3))
     quiet = [tick.snapshot.now for tick in ticks if is_quiet(tick)]
     assert timedelta(minutes=2.5) < quiet[-1] - quiet[0] <= timedelta(minutes=3)
+
+
+class Quitting(VirtualClock):
+    """A clock whose process is asked to stop, in its first sleep at the latest; how often it slept."""
+
+    def __init__(self, sim: Simulation) -> None:
+        super().__init__(sim.clock)
+        self.slept, self.stopped = 0, False
+
+    def sleep(self, seconds: float) -> None:
+        """Somebody asks meanwhile."""
+        super().sleep(seconds)
+        self.slept, self.stopped = self.slept + 1, True
+
+    def stopping(self) -> bool:
+        """Whether somebody did."""
+        return self.stopped
+
+
+@pytest.mark.parametrize("in_a_tick", [True, False], ids=["in a tick", "in the sleep after it"])
+def test_a_watch_that_is_stopped_ends_with_the_tick_that_it_is_in(
+    monkeypatch: pytest.MonkeyPatch, *, in_a_tick: bool
+) -> None:
+    """And hands nothing over, though there is work: who stops it means it."""
+    sim = Simulation()
+    sim.push(minutes=20)
+    clock = Quitting(sim)
+    monkeypatch.setattr("simulation.world.VirtualClock", lambda _: clock)
+    reconciler, ticks = sim.reconciler(), list[Tick]()
+
+    def on_tick(tick: Tick) -> None:
+        ticks.append(tick)
+        clock.stopped = in_a_tick
+
+    left = reconciler.watch(timedelta(minutes=50), timedelta(seconds=15), timedelta(), on_tick)
+    assert (len(ticks), left) == (1, False)
+    assert clock.slept == (0 if in_a_tick else 1)
 
 
 @pytest.mark.parametrize(

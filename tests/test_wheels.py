@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -132,26 +133,148 @@ def test_bytes_of_another_hash_are_refused_before_they_are_looked_at(tmp_path: P
     assert list(tmp_path.rglob("one.py")) == []
 
 
-def test_the_step_refuses_it_too(tmp_path: Path, index: LoopbackIndex) -> None:
-    """Where the fast way gives up pip takes over, and holds the same hashes."""
-    action, temp = tmp_path / "action", tmp_path / "temp"
-    (action / "scripts").mkdir(parents=True)
-    (action / "scaler").mkdir()
-    temp.mkdir()
+def step(
+    folder: Path, index: LoopbackIndex, lock: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the whole install step, of an action that needs these packages."""
+    action, temp = folder / "action", folder / "temp"
+    (action / "scripts").mkdir(parents=True, exist_ok=True)
+    (action / "scaler").mkdir(exist_ok=True)
+    temp.mkdir(exist_ok=True)
     for script in ("install-action.sh", "python.sh", "wheels.py"):
         (action / "scripts" / script).write_text((ROOT / "scripts" / script).read_text())
-    (action / "requirements.txt").write_text(index.add("one-1.0-py3-none-any.whl", {"one.py": "kind = 'good'"}))
-    index.lies["one-1.0-py3-none-any.whl"] = wheel({"one.py": "kind = 'evil'"})
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_INDEX_URL": f"{index.server.url}/simple/"}
-    env |= NO_SETTINGS | {"RUNNER_TEMP": str(temp), "GITHUB_OUTPUT": str(tmp_path / "output")}
-    done = subprocess.run(
-        ["bash", action / "scripts/install-action.sh"], env=env, capture_output=True, text=True, check=False
+    (action / "requirements.txt").write_text(lock)
+    given = {"PATH": os.environ["PATH"], "HOME": str(folder), "PIP_INDEX_URL": f"{index.server.url}/simple/"}
+    given |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "RUNNER_TEMP": str(temp), "GITHUB_OUTPUT": str(folder / "output")}
+    command = ["bash", str(action / "scripts/install-action.sh")]
+    return subprocess.run(
+        command, cwd=cwd or folder, env=given | dict(env or {}), capture_output=True, text=True, check=False
     )
+
+
+def test_the_step_refuses_it_too(tmp_path: Path, index: LoopbackIndex) -> None:
+    """Where the fast way gives up pip takes over, and holds the same hashes."""
+    lock = index.add("one-1.0-py3-none-any.whl", {"one.py": "kind = 'good'"})
+    index.lies["one-1.0-py3-none-any.whl"] = wheel({"one.py": "kind = 'evil'"})
+    done = step(tmp_path, index, lock, NO_SETTINGS)
     assert done.returncode == 1
     assert "pip installs the packages one after the other: what the index gave for one has none" in done.stdout
     assert "::error title=runner-scaler::The packages of requirements.txt could not be installed" in done.stdout
     assert not (tmp_path / "output").exists()
-    assert list(temp.rglob("one.py")) == []
+    assert list((tmp_path / "temp").rglob("one.py")) == []
+
+
+# --- and of what is around it nothing is run or followed -----------------------------------------
+
+ONE = {
+    "one.py": "kind = 'good'",
+    "one-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: one\nVersion: 1.0\n",
+    "one-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "one-1.0.dist-info/RECORD": "one.py,,\none-1.0.dist-info/METADATA,,\none-1.0.dist-info/WHEEL,,\n"
+    "one-1.0.dist-info/RECORD,,\n",
+}
+"""A wheel that pip takes too."""
+WITHOUT_PIP = """\
+#!/bin/bash
+case $* in
+*sys.executable*) echo "$0" ;;
+*"-m pip "*) exit 1 ;;
+*) exec {python} "$@" ;;
+esac
+"""
+"""A Python as Debian has it, without pip beside it."""
+
+
+def hostile(folder: Path) -> tuple[Path, Path]:
+    """A directory and a home full of modules that say in a file that they were run; both, and that file."""
+    cwd, pwned = folder / "checkout", folder / "pwned"
+    mark = f"open({str(pwned)!r}, 'a').write(__file__ + '\\n')\n"
+    minors = range(11, 16)
+    sites = [folder / f".local/lib/python3.{minor}/site-packages" for minor in minors]
+    sites += [cwd / f"lib/python3.{minor}/site-packages" for minor in minors]
+    for place in (cwd, *sites):
+        place.mkdir(parents=True)
+        for name in ("pip", "venv", "ensurepip", "sitecustomize", "usercustomize", "json", "runpy"):
+            (place / f"{name}.py").write_text(mark)
+    settings = folder / ".config/pip/pip.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[install]\nuser = true\n")
+    return cwd, pwned
+
+
+@pytest.mark.parametrize("way", ["all at once", "pip", "ensurepip's pip"])
+def test_nothing_of_the_directory_or_the_home_is_run_and_no_setting_of_the_image_is_followed(
+    tmp_path: Path, index: LoopbackIndex, way: str
+) -> None:
+    cwd, pwned = hostile(tmp_path)
+    if way != "all at once":  # what the settings say of the index is pip's to follow: this says nothing new
+        with (tmp_path / ".config/pip/pip.conf").open("a") as settings:
+            settings.write("[global]\nno-index = false\n")
+    env = {
+        "PYTHONPATH": str(cwd),
+        "PYTHONHOME": "/nowhere",
+        "PYTHONUSERBASE": str(cwd),
+        "PIP_USER": "1",
+        "PIP_TARGET": str(cwd / "target"),
+        "PIP_PYTHON": "/nowhere",
+        "PIP_NO_BINARY": ":all:",
+    }
+    if way == "ensurepip's pip":
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        (programs / "python3").write_text(WITHOUT_PIP.format(python=sys.executable))
+        (programs / "python3").chmod(0o755)
+        env["PATH"] = f"{programs}:{os.environ['PATH']}"
+    done = step(tmp_path, index, index.add("one-1.0-py3-none-any.whl", ONE), env, cwd)
+    assert not pwned.exists(), pwned.read_text()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("pip installs the packages" in done.stdout) is (way != "all at once")
+    (one,) = tmp_path.rglob("one.py")
+    python = (tmp_path / "output").read_text().strip().removeprefix("python=")
+    assert one.is_relative_to(Path(python).parents[1])
+
+
+def test_the_machines_word_on_its_index_stays(tmp_path: Path, index: LoopbackIndex) -> None:
+    """Whoever serves the packages, their hashes are checked; without this word nothing would come from there."""
+    assert step(tmp_path, index, index.add("one-1.0-py3-none-any.whl", ONE), NO_SETTINGS).returncode == 0
+    assert index.asked == ["/simple/one/", "/files/one-1.0-py3-none-any.whl"]
+
+
+def test_nothing_is_built_from_source(tmp_path: Path, index: LoopbackIndex) -> None:
+    """To build is to run what the package says, before anybody has looked at what came of it."""
+    backend = f"open({str(tmp_path / 'pwned')!r}, 'w').close()\nraise SystemExit('built')\n"
+    project = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as source:
+        for name, text in {"pyproject.toml": project, "backend.py": backend, "PKG-INFO": "Name: one\n"}.items():
+            entry = tarfile.TarInfo(f"one-1.0/{name}")
+            entry.size = len(text)
+            source.addfile(entry, io.BytesIO(text.encode()))
+    index.files["one-1.0.tar.gz"] = archive.getvalue()
+    lock = f"one==1.0 --hash=sha256:{hashlib.sha256(archive.getvalue()).hexdigest()}\n"
+    done = step(tmp_path, index, lock, NO_SETTINGS)
+    assert done.returncode == 1
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_an_environment_is_whole_or_made_anew_and_one_pythons_and_leaves_no_other_file(
+    tmp_path: Path, index: LoopbackIndex
+) -> None:
+    """A job may be cancelled while it is made, and another step may have another Python first in its PATH."""
+    lock = index.add("one-1.0-py3-none-any.whl", ONE)
+    assert step(tmp_path, index, lock, NO_SETTINGS).returncode == 0
+    (made,) = (tmp_path / "temp").iterdir()
+    (made / "complete").unlink()
+    (one,) = made.rglob("one.py")
+    one.unlink()
+    assert step(tmp_path, index, lock, NO_SETTINGS).returncode == 0
+    assert one.exists()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "python3").symlink_to(sys.executable)
+    again = step(tmp_path, index, lock, {**NO_SETTINGS, "PATH": f"{programs}:{os.environ['PATH']}"})
+    assert again.returncode == 0
+    assert len(list((tmp_path / "temp").iterdir())) == 2
 
 
 def test_no_file_of_a_wheel_leaves_its_folder(tmp_path: Path, index: LoopbackIndex) -> None:

@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 DEV := .venv-dev/bin
+# Processes that run tests: three for two cores, since tests wait for others for a third of their time.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 # uv's cooldown: a release is taken up a week after it appeared, when a malicious one has been withdrawn.
 COMPILE := $(DEV)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --exclude-newer '7 days'
 
@@ -21,11 +23,11 @@ demo: ## The main job on the embedded GitHub and AWS: no account, no network (AR
 
 .PHONY: test
 test: dev data ## All tests (ARGS="-k name" for some)
-	@$(DEV)/python -m pytest -n auto $(ARGS)
+	@$(DEV)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: test-action
 test-action: dev npm data ## The action as GitHub runs it: workflows to outputs, by the runner's rules (part of the tests)
-	@$(DEV)/python -m pytest -n auto tests/test_action_*.py $(ARGS)
+	@$(DEV)/python -m pytest -n $(WORKERS) tests/test_action_*.py $(ARGS)
 
 .PHONY: test-image
 test-image: dev data ## The image for real, as root: built by packer, booted in a Debian root (3 minutes; ARGS="-k name" for some)

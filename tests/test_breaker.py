@@ -127,14 +127,14 @@ def test_machines_that_never_register_cost_a_few_then_one_each_half_hour_until_t
     sim = Simulation(BIG)
     breakage(sim)
     sim.push(name, jobs=20, minutes=60)
-    hours = 4
+    hours = 2
     codes = [exit_code(tick) for tick in sim.ticks(hours * 3600 // every, every)]
     trials = 0 if most == 0 else hours * 2
     assert sim.oracle.counts.launched <= most + trials
     assert max(counted_before(sim, minutes=20), 0) <= most
     assert codes[-1] == exits
     mend(sim)
-    sim.ticks(4 * 3600 // every, every)
+    sim.ticks(hours * 3600 // every, every)
     assert [job for job in sim.github.unfinished_jobs() if job.status == "queued"] == []
     # Who registers under another name is nobody's: that an instance of ours runs its job cannot be seen.
     assert breakage is misnamed or sim.oracle.broken == []

@@ -922,11 +922,11 @@ def test_a_job_that_has_a_choice_makes_way_for_one_that_has_none() -> None:
 
 
 def test_of_two_jobs_that_have_a_choice_one_makes_way() -> None:
-    ab, ax = (pool(name, labels=tuple(name)) for name in ("ab", "ax"))
+    ab, ax, by = (pool(name, labels=tuple(name)) for name in ("ab", "ax", "by"))
     choosy, picky = jobs(2, labels="a", age="9m"), job(3, labels="b")
     fits_all = [idle(f"i-{n}", pool="ab", slot=n, labels="a b") for n in (1, 2)]
     there = (*fits_all, idle("i-3", pool="ax", labels="a x"))
-    plan = decide(config(ab, ax), world(choosy, picky, *there), Memory())
+    plan = decide(config(ab, ax, by), world(choosy, picky, *there), Memory())
     assert not any(isinstance(command, Launch) for command in plan.commands)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 40
 """A longer value is cut: the place says where it stands, its start is enough to know it by."""
@@ -45,6 +45,12 @@ def quoted(value: object) -> str:
     if len(text) > LONGEST:
         return f'"{_inside(text[: LONGEST // 2])}..." ({len(text)} characters)'
     return f'"{_inside(text)}"' if isinstance(value, str) else text
+
+
+def some(words: Sequence[str], most: int) -> str:
+    """So many of the words, and a count of the rest: `a, b and 7 more`."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

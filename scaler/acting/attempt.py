@@ -32,6 +32,11 @@ class Attempt:
         """On which the link is asked for."""
         return self.again or self.command.terms[self.position]
 
+    @property
+    def onward(self) -> Attempt:
+        """At the next link, behind an instance that has ended."""
+        return replace(self, link=self.link + 1, calls=self.calls + 1)
+
     def having_heard(self, answer: LaunchAnswer) -> Attempt:
         """
         The attempt with what the answer taught of EC2's capacity.
@@ -57,7 +62,7 @@ class Attempt:
             position = next((n for n, terms in enumerate(choices, 1) if terms.market is self.again.market), 0)
         if position < len(choices) or not self.command.hinted:
             position %= len(choices)
-            return replace(self, link=self.link + 1, position=position, calls=self.calls + 1, detail=detail)
+            return replace(self.onward, position=position, detail=detail)
         return self.ended(Result.NO_CAPACITY, detail, spent=True)
 
     def ended(self, result: Result, detail: str, *, spent: bool = False, instance_id: str = "") -> Outcome:
@@ -77,7 +82,7 @@ def next_step(attempt: Attempt, answer: LaunchAnswer) -> Attempt | Outcome | str
         case LaunchKind.LAUNCHED:
             return answer.instance_id
         case LaunchKind.DEAD:
-            return replace(attempt, link=attempt.link + 1, calls=attempt.calls + 1)
+            return attempt.onward
         case LaunchKind.NO_CAPACITY:
             return attempt.without_capacity(answer)
         case LaunchKind.MISMATCH:

@@ -95,7 +95,7 @@ class Launcher:
                     elif isinstance(step, Attempt):
                         again[number] = step
                     elif step.instance_id in found and not found[step.instance_id].state.alive:
-                        again[number] = _next_link(step.attempt)
+                        again[number] = step.attempt.onward
                     else:
                         ahead[handing.submit(self._introduce, step, found.get(step.instance_id))] = number
                 ahead |= {launching.submit(self._step, attempt): number for number, attempt in again.items()}
@@ -177,7 +177,3 @@ class Launcher:
         known = told or any(runner.name == name for runner in snapshot.runners)
         now = self._cloud.now()
         return found.scope is not None or known or (now is not None and now - found.launched_at > INTRODUCTION)
-
-
-def _next_link(attempt: Attempt) -> Attempt:
-    return replace(attempt, link=attempt.link + 1, calls=attempt.calls + 1)

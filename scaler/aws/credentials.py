@@ -81,7 +81,7 @@ def account_of(role: str | None, session: boto3.Session, region: str) -> str:
 
     Those of another account than the config's role are refused: the fleet there is not the one that is meant.
     """
-    meant = role.split(":")[4] if role and len(role.split(":")) > 4 else ""
+    meant = _account_in(role or "")
     held = session.get_credentials()
     if meant and held is not None and held.method == OURS:
         return meant
@@ -152,10 +152,15 @@ def _claims(token: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
+def _account_in(role: str) -> str:
+    """The account's number in a role's ARN; empty where it has none."""
+    return role.split(":")[4] if role.count(":") > 3 else ""
+
+
 def trust_remedy(role: str, claims: Mapping[str, Any]) -> str:
     """The trust policy statement that would have let this very job in."""
     issuer = str(claims.get("iss", "https://token.actions.githubusercontent.com")).removeprefix("https://")
-    account = role.split(":")[4] if len(role.split(":")) > 4 else "<account>"
+    account = _account_in(role) or "<account>"
     statement = {
         "Effect": "Allow",
         "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{issuer}"},

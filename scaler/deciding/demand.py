@@ -20,6 +20,7 @@ from scaler.deciding.supply import Need, Supply
 from scaler.durations import passed
 from scaler.model import Job, JobStatus, Launch, Reason, Scope, Snapshot, Subject, Verdict, View
 from scaler.settings.config import Config, Pool
+from scaler.text import some
 
 MAX_QUEUE_AGE = timedelta(hours=24)
 """GitHub fails a job that was queued for longer (docs: self-hosted runners, routing precedence)."""
@@ -73,17 +74,12 @@ def bars(config: Config, snapshot: Snapshot) -> Callable[[str], tuple[Reason, st
 
 
 def _nearest(config: Config, labels: frozenset[str]) -> str:
-    told = _some(sorted(labels)) or "no labels"
+    told = some(sorted(labels), LABELS_TOLD) or "no labels"
     nearest = max(config.pools, key=lambda pool: len(labels & frozenset(pool.labels)))
-    missing = _some([f'"{label}"' for label in sorted(labels - frozenset(nearest.labels))])
+    missing = some([f'"{label}"' for label in sorted(labels - frozenset(nearest.labels))], LABELS_TOLD)
     if not missing:
         return f"no pool fits a job with {told}"
     return f"no pool carries all of [{told}]; nearest: pool {nearest.name}, which lacks {missing}"
-
-
-def _some(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - LABELS_TOLD} more" if len(labels) > LABELS_TOLD else ""
-    return ", ".join(labels[:LABELS_TOLD]) + more
 
 
 @dataclass

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from scaler.model import ApiError, Deferred, Repository, Unavailable, matches
 from scaler.settings.config import Config
+from scaler.text import some
 
 NAMED = 3
 """A sentence names no more repositories than that; the rest is a count."""
@@ -30,7 +31,7 @@ class Meaning:
     def __str__(self) -> str:
         """`acme/*: 12 repositories; left out: 2 public (acme/site, acme/docs), 1 archived or disabled (acme/old)`."""
         kinds = ((self.public, "public, without allow_public"), (self.closed, "archived or disabled"))
-        left = [f"{len(names)} {why} ({_some(names)})" for names, why in kinds if names]
+        left = [f"{len(names)} {why} ({some(names, NAMED)})" for names, why in kinds if names]
         count = "1 repository" if len(self.served) == 1 else f"{len(self.served)} repositories"
         return f"{self.pattern}: {count}" + (f"; left out: {', '.join(left)}" if left else "")
 
@@ -115,8 +116,3 @@ class Patterns:
     def told(self) -> tuple[str, ...]:
         """What each stands for, in a sentence."""
         return tuple(str(self._known[pattern]) for pattern in self._config.patterns if pattern in self._known)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

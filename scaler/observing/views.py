@@ -95,7 +95,7 @@ class Views:
     def _memory(self, known: Memory | None) -> Memory:
         parts = dict.fromkeys(("", self._config.shard.part))
         texts = [self._ask(View.STATE, "", partial(self._cloud.load_state, part), None) for part in parts]
-        if any(unseen.view is View.STATE for unseen in self._unseen):
+        if self._is_unseen(View.STATE):
             return known or Memory()
         try:
             chains, *counts = map(decode, texts)
@@ -145,7 +145,7 @@ class Views:
         served = self._ask(
             View.GROUP, organization, partial(self._github.group_repositories, organization, group), nobody
         )
-        if not served and any(unseen.view is View.GROUP for unseen in self._unseen):
+        if not served and self._is_unseen(View.GROUP):
             return served if any(unseen.denied for unseen in self._unseen if unseen.view is View.GROUP) else None
         strangers = None if served is None else served - {r.lower() for r in self._config.repositories}
         if strangers is None or strangers:
@@ -175,7 +175,7 @@ class Views:
     ) -> None:
         """A runner of ours that is online contradicts a list without instances, a job that it runs one without runners."""
         online = [r.name for each in runners.values() for r in each if r.online and r.name.startswith(self._prefix)]
-        if online and not instances and not any(unseen.view is View.INSTANCES for unseen in self._unseen):
+        if online and not instances and not self._is_unseen(View.INSTANCES):
             why = f"EC2 lists no instance at all, but {online[0]} is online: not believed"
             self._unseen.append(Unseen(View.INSTANCES, "", why))
         for job in jobs:

@@ -14,7 +14,7 @@ from scaler.durations import passed
 from scaler.exits import Exit, exit_code
 from scaler.model import Command, Launch, Outcome, Reason, Result, Subject, Tag, Terminate, Tick, Unseen, Verdict
 from scaler.settings.config import Config
-from scaler.text import safe
+from scaler.text import safe, some
 
 URGENCY = (
     Reason.LOST,
@@ -116,9 +116,7 @@ class Blind:
     @property
     def what(self) -> str:
         """The views, cut with a count: `queue acme/api, queue acme/web and 998 more`."""
-        named = [f"{each.view.value} {each.scope}".strip() for each in self.views[:NAMED]]
-        more = len(self.views) - NAMED
-        return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+        return some([f"{each.view.value} {each.scope}".strip() for each in self.views], NAMED)
 
 
 def blind(tick: Tick) -> list[Blind]:

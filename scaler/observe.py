@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
+from scaler.deciding.standing import instances_of
 from scaler.durations import passed
 from scaler.model import (
     ApiError,
@@ -89,14 +90,14 @@ class Observer(Views):
         patience = PATIENCE if alone or (deep and self._config.register_at is RegisterAt.ORGANIZATION) else 0.0
         pace = every.total_seconds() if every else None
         room = self._github.room(pace, patience=patience)
-        before = self._config.repositories
-        self._list(anew=deep)
-        self._queues.forget(set(before).difference(self._config.repositories))
+        self._queues.forget(self._list(anew=deep))
         instances = self._instances()
         parameters = self._parameters()
         memory = self._memory(known)
         told = {each.instance_id: each.scope for each in parameters}
-        look = self._look(self._own(instances, told), told, deep=deep, room=room, pace=pace)
+        # Another shard's instances count, and are its own to look after.
+        own = instances_of(self._config.shard, instances, told)
+        look = self._look(own, told, deep=deep, room=room, pace=pace)
         queues, deferred = self._deferred(look.queues, look.places, alone=alone)
         jobs, public = self._told(queues)
         self._check_emptiness(instances, look.runners, jobs)
@@ -121,10 +122,6 @@ class Observer(Views):
             patterns=self._patterns.told,
         )
         return snapshot, memory
-
-    def _own(self, instances: Iterable[Instance], told: Mapping[str, Scope]) -> tuple[Instance, ...]:
-        """Another shard's instances count, and are its own to look after."""
-        return tuple(i for i in instances if self._config.shard.has(i.scope or told.get(i.id), i.slot))
 
     def _look(
         self,

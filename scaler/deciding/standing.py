@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from scaler.model import Instance, InstanceState, Job, JobStatus, Reason, Runner, Scope, Snapshot, Terminate, View
 from scaler.settings.config import Config, Pool, Registration
+from scaler.settings.shard import Shard
 
 SETTLED = timedelta(minutes=5)
 """AWS lists are eventually consistent: younger things may be missing from one."""
@@ -111,11 +113,13 @@ def standings(config: Config, snapshot: Snapshot) -> tuple[Standing, ...]:
 
 def own(config: Config, snapshot: Snapshot) -> Snapshot:
     """The snapshot without the instances of other shards, of whose runners nothing is seen here."""
-    if config.shard.of == 1:
-        return snapshot
     told = {parameter.instance_id: parameter.scope for parameter in snapshot.parameters}
-    mine = (i for i in snapshot.instances if config.shard.has(i.scope or told.get(i.id), i.slot))
-    return replace(snapshot, instances=tuple(mine))
+    return replace(snapshot, instances=instances_of(config.shard, snapshot.instances, told))
+
+
+def instances_of(shard: Shard, instances: Iterable[Instance], told: Mapping[str, Scope]) -> tuple[Instance, ...]:
+    """A shard's instances, by their scope tag, else by what their parameters have `told`, else by their slot."""
+    return tuple(each for each in instances if shard.has(each.scope or told.get(each.id), each.slot))
 
 
 class Sight:

@@ -59,12 +59,18 @@ class Views:
         self._config = config
         self._spelling = {s.lower(): s for r in config.repositories for s in (config.scope_of(r), r)}
 
-    def _list(self, *, anew: bool) -> None:
-        """What the config's patterns stand for; asked for `anew`, or where it was not told last time."""
+    def _list(self, *, anew: bool) -> set[str]:
+        """
+        What the config's patterns stand for, asked for `anew`, or where it was not told last time.
+
+        Returns the repositories that they stand for no more.
+        """
+        before = self._config.repositories
         config, missing = self._patterns.resolve(anew=anew)
         for pattern, error in missing.items():
             self._not_seen(View.REPOSITORIES, pattern, error)
         self._name(config)
+        return set(before).difference(config.repositories)
 
     def _ask(self, view: View, scope: Scope, question: Callable[[], T], otherwise: T) -> T:
         try:

@@ -180,8 +180,7 @@ class DirectGitHub(GitHubApi):
     def _requester(self) -> Any:
         return self._direct
 
-    @property
-    def _connection(self) -> Any:
+    def _call(self) -> Any:
         return None
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from scaler.clock import RealClock
 from scaler.github.api import GitHubApi
+from scaler.github.connection import TIMEOUT
 from scaler.model import ApiError, Denied, Removal, Unavailable
 from scaler.sandbox.loopback import HttpAnswer, HttpRequest, LoopbackServer
 from tests import looking
@@ -162,11 +165,50 @@ def test_a_read_is_tried_three_times_and_a_mint_once() -> None:
     assert seen == ["GET", "GET", "GET", "POST"]
 
 
-def test_nobody_is_waited_for_without_end() -> None:
+def test_nobody_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stalled connection is no answer; the predecessor's had no timeout at all."""
-    timeout = GitHubApi("made-up", "https://api.github.com", RealClock())._connection.timeout
-    assert timeout is not None
-    assert 0 < timeout <= 60
+    assert 0 < TIMEOUT <= 60
+    monkeypatch.setattr("scaler.github.connection.TIMEOUT", 0.05)
+    over = Event()
+
+    def stalled(_: HttpRequest) -> tuple[int, Any]:
+        over.wait()
+        return 200, {}
+
+    with github(stalled) as api:
+        with pytest.raises(Unavailable, match="no answer"):
+            api.now()
+        over.set()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"",
+        b"no HTTP",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n{} ",
+    ],
+    ids=["half of it", "nothing", "something else", "packed in another way"],
+)
+def test_an_answer_that_breaks_off_is_none(broken: bytes) -> None:
+    def talk() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(broken)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        talking = Thread(target=talk)
+        talking.start()
+        with pytest.raises(Unavailable, match="no answer"):
+            GitHubApi("made-up", f"http://127.0.0.1:{listener.getsockname()[1]}", Impatient()).now()
+        listener.shutdown(socket.SHUT_RDWR)
+        talking.join()
 
 
 @pytest.mark.parametrize(("without", "through"), [("", True), ("github.example", False)])
@@ -190,13 +232,21 @@ def test_a_proxy_that_the_environment_names_is_used(
         else:
             with pytest.raises(Unavailable):
                 behind.now()
-    assert seen == (["http://github.example:80/rate_limit"] if through else [])
+    assert seen == (["http://github.example/rate_limit"] if through else [])
 
 
 def test_certificates_that_the_environment_names_are_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """GHES behind a company's own authority."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
-    assert GitHubApi("made-up", "https://ghes.example/api/v3", RealClock())._connection.verify == str(tmp_path)
+    pool: Any = GitHubApi("made-up", "https://ghes.example/api/v3", RealClock())._server.pool
+    assert pool.ca_cert_dir == str(tmp_path)
+    assert pool.cert_reqs == "CERT_REQUIRED"
+
+
+def test_certificates_that_are_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    with pytest.raises(Unavailable, match=r"https://ghes.example/api/v3: .*none\.pem"):
+        GitHubApi("made-up", "https://ghes.example/api/v3", RealClock())
 
 
 @pytest.mark.parametrize("date", [DATE, "Mon, 23 Nov 2026 09:00:00 -0000", "Mon, 23 Nov 2026 10:00:00 +0100"])

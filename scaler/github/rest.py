@@ -14,14 +14,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import requests
 from github import Auth, Github, GithubException
-from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass, Requester
+from github.Requester import Requester
+from urllib3.exceptions import HTTPError
 
 from scaler.boundary import ServerClock
 from scaler.github.budget import CORE, GRAPHQL, LONGEST_WAIT, Budget
+from scaler.github.connection import Call, Server
 from scaler.github.errors import refusal
 from scaler.github.kept import Kept, Page
 from scaler.model import Clock, NotAsked, Unavailable
@@ -29,7 +29,6 @@ from scaler.model import Clock, NotAsked, Unavailable
 API_VERSION = "2022-11-28"
 GRAPH = "/graphql"
 PAGE = 100
-TIMEOUT = 20
 ATTEMPTS = 3
 
 Answer = tuple[int, dict[str, Any], str]
@@ -44,6 +43,10 @@ class GitHubRest:
         """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`) with a token, or what comes by some."""
         self._credential = credential
         self._api_url = api_url.rstrip("/")
+        try:
+            self._server = Server(self._api_url)
+        except OSError as error:
+            raise Unavailable(f"GitHub: {self._api_url}: {error}") from error
         self._clock = clock
         self._server_clock = ServerClock(clock)
         self._local = threading.local()
@@ -52,12 +55,11 @@ class GitHubRest:
 
     @property
     def _requester(self) -> Requester:
-        """PyGithub's, one a thread: it keeps the request of the moment on its one connection object."""
+        """PyGithub's, one a thread: what it notes of its last requests is not made for more."""
         if not hasattr(self._local, "requester"):
             self._local.requester = Github(
                 auth=Auth.Token(self._credential) if isinstance(self._credential, str) else self._credential,
                 base_url=self._api_url,
-                timeout=TIMEOUT,
                 per_page=PAGE,
                 retry=None,
                 seconds_between_requests=None,
@@ -68,20 +70,9 @@ class GitHubRest:
         requester: Requester = self._local.requester
         return requester
 
-    @property
-    def _connection(self) -> HTTPSRequestsConnectionClass | HTTPRequestsConnectionClass:
-        """PyGithub's, one a thread: it asks the environment for a proxy and certificates once, not with every request."""
-        if not hasattr(self._local, "connection"):
-            url = urlsplit(self._api_url)
-            kind = HTTPSRequestsConnectionClass if url.scheme == "https" else HTTPRequestsConnectionClass
-            made = kind(url.hostname or "", url.port, timeout=TIMEOUT)
-            found = made.session.merge_environment_settings(self._api_url, {}, None, None, None)
-            made.session.proxies.update(found["proxies"])
-            made.session.trust_env = False
-            made.verify = found["verify"]
-            self._local.connection = made
-        connection: HTTPSRequestsConnectionClass | HTTPRequestsConnectionClass = self._local.connection
-        return connection
+    def _call(self) -> Any:
+        """What PyGithub's requester takes for a connection."""
+        return Call(self._server)
 
     def now(self) -> datetime:
         """GitHub's clock; asks for the rate limit, which is free, if nothing was asked yet."""
@@ -218,11 +209,11 @@ class GitHubRest:
         url = (self._api_url.removesuffix("/v3") if path == GRAPH else self._api_url) + path
         try:
             status, told, text = self._requester.requestJson(
-                verb, url, parameters or None, dict(headers or {}), body or None, self._connection
+                verb, url, parameters or None, dict(headers or {}), body or None, self._call()
             )
         except GithubException as error:
             status, told, text = error.status, dict(error.headers or {}), json.dumps(error.data)
-        except (requests.RequestException, OSError) as error:
+        except (HTTPError, OSError) as error:
             raise Unavailable(f"GitHub: {path}: no answer ({type(error).__name__})") from error
         finally:
             self._budget.hear(status, told, resource, self._clock.monotonic() - began)

@@ -74,19 +74,26 @@ class Bench:
         *commands: Command,
         late: Callable[[], bool] = lambda: False,
         unseen: tuple[Unseen, ...] = (Unseen(View.STATE, "", "is left alone"),),
+        paced: bool = False,
         **seen: Any,
     ) -> Acted:
         """Run these commands in a process of its own, which keeps no memory unless it saw all."""
         sim = self.sim
-        tap = Tap(sim.clock)
+        tap = Tap(sim.clock, latency=0) if paced else Tap(sim.clock)
         clock = VirtualClock(sim.clock)
         cloud = AwsApi(sim.config, cast("boto3.Session", DirectSession(sim.aws, tap, sim.shown())), clock)
         github = DirectGitHub(sim.server, tap, clock, sim.shown())
-        actor = Actor(sim.config, github, cloud, mask=self._mask, launchers=1)
+        actor = Actor(sim.config, github, cloud, mask=self._mask, clock=clock if paced else None, launchers=1)
         cloud.load_state()
         acted = actor.act(Plan(commands), Snapshot(sim.clock.now(), sim.prefix, unseen=unseen, **seen), late)
         self.effects = tap.effects
         return acted
+
+    def took(self, *commands: Command) -> int:
+        """The seconds for which these commands waited for their turns."""
+        began = self.sim.clock.now()
+        self.act(*commands, paced=True)
+        return round((self.sim.clock.now() - began).total_seconds())
 
     def one(self, command: Command, **more: Any) -> Outcome:
         """What one command came to, without what it taught of EC2's capacity."""
@@ -691,6 +698,27 @@ def test_a_tag_is_written_and_removed(bench: Bench) -> None:
     assert bench.tags(number) == {"scope": API, "idle-since": "x"}
     bench.one(removed)
     assert bench.tags(number) == {"scope": API}
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(3, 0), (103, 20)])
+def test_secrets_are_swept_no_faster_than_ssm_takes_it(bench: Bench, count: int, seconds: float) -> None:
+    """Three at once, five a second."""
+    names = [f"/runner-scaler/main/i-{number}" for number in range(count)]
+    assert bench.took(*[DeleteParameter(name, Reason.STALE_PARAMETER, "") for name in names]) == seconds
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(98, 0), (148, 10)])
+def test_instances_are_ended_no_faster_than_ec2_takes_it(bench: Bench, count: int, seconds: float) -> None:
+    """98 at once, five a second; those that EC2 does not know take a turn, and leave no secret."""
+    assert bench.took(*[Terminate(f"i-{number}", Reason.ORPHAN, "") for number in range(count)]) == seconds
+
+
+def test_what_is_taken_back_waits_for_its_turn_as_what_is_minted(bench: Bench) -> None:
+    """A hundred writes at once, eighty a minute."""
+    bench.sim.aws.fail(PUT, code="AccessDeniedException", status=400, times=None)
+    bench.one(launch())
+    (number,) = bench.ids
+    assert bench.took(*[HandOver(number, "amd64", API, Reason.LAUNCHING, "")] * 110) == (220 - 100) * 60 / 80
 
 
 def test_a_command_that_fails_does_not_stop_the_others(bench: Bench) -> None:

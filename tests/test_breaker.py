@@ -390,6 +390,12 @@ def test_runners_that_are_online_beside_others_at_work_have_registered() -> None
     assert launches(world(jobs(9), working("i-1", scope=WEB), booting("i-2", slot=1, scope=WEB))) == UNPROVEN - 1
 
 
+def test_a_queued_job_that_still_names_a_runner_tells_of_no_registration() -> None:
+    """GitHub still names the runner of a job that it has queued again."""
+    again = job(10, runner_name=PREFIX + "i-1")
+    assert launches(world(jobs(9), again, booting("i-1", scope=WEB))) == UNPROVEN - 1
+
+
 def test_what_one_pool_remembers_hides_no_other() -> None:
     """A runner of each was seen."""
     memory = Memory(breakers={"amd64": ROW, "arm64": ROW})

@@ -178,7 +178,17 @@ SUPPLY = [
         "of two records of one name the one that is online is the runner",
         world(job(), idle(since="1m"), runner("i-1", online=False, number=8)),
     ),
+    case(
+        "an idle runner that was launched with fewer labels than its pool has by now is no supply",
+        world(job(labels="self-hosted linux x64"), idle(since="1m", labels="self-hosted linux")),
+        "launch amd64/1 acme/api",
+    ),
     case("an offline ghost is no supply", world(job(), ghost()), "launch amd64/0 acme/api"),
+    case("an instance that has its scope is handed to nobody else", world(job(), booting(age="5m"))),
+    case(
+        "an instance without a scope of which not all was seen is handed to nobody",
+        world(job(repository=WEB), instance(scope=None, age="3m"), unseen(View.RUNNERS, API)),
+    ),
     case("an instance without a scope yet serves any", world(job(repository=WEB), booting(scope=None, age="89s"))),
     case(
         "an instance handed to nobody is handed over after 90 s",
@@ -647,6 +657,19 @@ UNSEEN = [
         "a group that serves strangers: no parameter is swept, and none of another scope's is kept for that",
         world(parameter(age="1h"), parameter("i-2", age="1h", scope=WEB), unseen(View.GROUP, API)),
         "deleteparameter /runner-scaler/main/i-2",
+    ),
+    case(
+        "a group of which nobody knows whom it serves: no parameter is swept",
+        world(parameter(age="1h"), unseen(View.GROUP)),
+    ),
+    case(
+        "a pattern that was not seen: nothing is ended in what it may stand for",
+        world(
+            idle(scope="acme/new", since="1h", age="2h"),
+            parameter(age="1h", scope="acme/new"),
+            unseen(View.REPOSITORIES, "acme/*"),
+        ),
+        config=config(patterns=("acme/*",)),
     ),
     case(
         "clocks that disagree: no parameter is swept, whosever it is",

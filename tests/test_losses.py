@@ -185,6 +185,13 @@ def test_what_is_not_to_run_again_is_told_once(how: str) -> None:
     assert ([verdict.reason for verdict in plan.verdicts], plan.memory.lost) == ([Reason.LOST], {})
 
 
+def test_lost_jobs_of_several_runs_are_all_told() -> None:
+    other = end(failed(2), id=102)
+    memory = Memory(lost={**KNOWN.lost, f"{API}#2": Loss(102, 1, "amd64", NOW)})
+    plan = decide(AGAIN, world(ended=(end(failed(1)), other)), memory)
+    assert [(verdict.id, verdict.reason) for verdict in plan.verdicts] == [("1", Reason.RERUN), ("2", Reason.RERUN)]
+
+
 def test_nothing_is_run_again_unless_the_pool_says_so() -> None:
     plan = decide(config(), world(ended=(end(failed(1)),)), KNOWN)
     assert (plan.commands, plan.memory.lost) == ((), {})

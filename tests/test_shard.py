@@ -173,8 +173,8 @@ def test_another_shards_instances_count_against_the_caps_and_are_left_alone() ->
     snapshot = world(job(repository=MINE), *stays, booting("i-9", scope=THEIRS, slot=9, age="40m"))
     plan = decide(sharded(most=4), snapshot, KNOWN)
     assert plan.commands == ()
-    verdicts = {verdict.id: verdict.reason for verdict in plan.verdicts if verdict.subject is Subject.INSTANCE}
-    assert set(verdicts.values()) == {Reason.ELSEWHERE}
+    said = {(each.reason, each.sentence) for each in plan.verdicts if each.subject is Subject.INSTANCE}
+    assert said == {(Reason.ELSEWHERE, "counted here, and left to the shard that sees its repository")}
     (waits,) = [verdict for verdict in plan.verdicts if verdict.subject is Subject.JOB]
     assert waits.reason is Reason.POOL_FULL
 
@@ -261,6 +261,7 @@ LEARNED = Memory(
     launches={NOW.replace(second=0): 3},
     breakers={"amd64": Breaker(1, NOW)},
     refused={"aaaaaa": NOW},
+    reclaimed={"amd64": NOW},
     proven={"amd64@runner-amd64:3": NOW},
     start=7,
 )
@@ -269,8 +270,8 @@ LEARNED = Memory(
 def test_what_shards_agree_on_is_kept_apart_from_what_each_counts() -> None:
     """A breaker or a budget must not be undone by another shard's write."""
     counts, chains = counts_of(LEARNED), with_chains(Memory(), LEARNED)
-    assert (counts.breakers, counts.launches, counts.links) == (LEARNED.breakers, LEARNED.launches, {})
-    assert (chains.breakers, chains.launches, chains.links) == ({}, {}, LEARNED.links)
+    assert counts == Memory(breakers=LEARNED.breakers, launches=LEARNED.launches)
+    assert chains == replace(LEARNED, breakers={}, launches={})
     assert joined(decode(encode(chains)), decode(encode(counts))) == LEARNED
 
 
@@ -279,16 +280,19 @@ def test_what_others_wrote_meanwhile_is_kept_and_of_each_chain_the_later_link() 
         links={"amd64/1": Link(9, NOW - span("5m")), "amd64/2": Link(2, NOW), "amd64/3": Link(1, NOW)},
         launches={NOW.replace(second=0): 5},
         refused={"aaaaaa": NOW - span("2m"), "bbbbbb": NOW},
+        reclaimed={"amd64": NOW - span("2m"), "arm64": NOW},
         start=6,
     )
     found = with_chains(theirs, LEARNED)
     assert {slot: link.k for slot, link in found.links.items()} == {"amd64/1": 9, "amd64/2": 3, "amd64/3": 1}
     assert found.refused == {"aaaaaa": NOW, "bbbbbb": NOW}
+    assert found.reclaimed == {"amd64": NOW, "arm64": NOW}
     assert (found.start, found.launches) == (6, theirs.launches)
 
 
-def test_a_link_that_is_asked_for_again_keeps_what_came_of_it_last() -> None:
-    there = Memory(links={"amd64/1": Link(8, NOW - span("1m"), LinkState.TAKEN)}, start=7)
+@pytest.mark.parametrize("before", ["1m", "0m"])
+def test_a_link_that_is_asked_for_again_keeps_what_came_of_it_last(before: str) -> None:
+    there = Memory(links={"amd64/1": Link(8, NOW - span(before), LinkState.TAKEN)}, start=7)
     assert with_chains(there, LEARNED).links["amd64/1"].state is LinkState.USED
 
 

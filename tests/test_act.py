@@ -437,7 +437,8 @@ def test_a_fleet_that_was_throttled_inside_spends_its_link(bench: Bench) -> None
     """It was made: asked again under the same token, it would answer the same for as long as EC2 remembers it."""
     bench.sim.aws.refuse_capacity(code="RequestLimitExceeded", count=1)
     outcome = bench.one(launch())
-    assert (outcome.result, outcome.link, outcome.spent) == (Result.SKIPPED, 5, True)
+    said = "RequestLimitExceeded: Request limit exceeded."
+    assert outcome == Outcome(launch(), Result.SKIPPED, said, link=5, spent=True)
 
 
 def test_a_fleet_that_was_refused_inside_spends_its_link(bench: Bench) -> None:
@@ -768,6 +769,13 @@ def test_what_was_learned_is_kept(bench: Bench) -> None:
     assert acted.unseen == ()
     assert bench.effects == [PUT, FLEET, MINT, PUT, TAGGED, PUT]
     assert '"amd64":[[0,5,' in bench.sim.aws.ssm.parameters["/runner-scaler/main/state"].value
+
+
+def test_a_memory_that_has_not_changed_is_not_written(bench: Bench) -> None:
+    bench.act(unseen=())
+    assert bench.effects == [PUT]
+    bench.act(unseen=())
+    assert bench.effects == []
 
 
 def test_a_memory_that_could_not_be_read_is_not_overwritten(bench: Bench) -> None:

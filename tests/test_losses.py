@@ -85,8 +85,12 @@ def test_a_machine_that_was_no_spot_machine_leaves_its_pool_on_spot() -> None:
     assert (len(memory.lost), memory.reclaimed) == (1, {})
 
 
-def test_a_dead_machine_without_its_tags_is_of_the_pool_that_fits_its_job() -> None:
-    assert review_losses(AGAIN, lost(pool=""), Memory()).memory.lost[f"{API}#1"].pool == "amd64"
+@pytest.mark.parametrize("labels", [("self-hosted", "x64"), ("self-hosted", "linux", "x64")], ids=["some", "all"])
+def test_a_dead_machine_without_its_tags_is_of_the_pool_that_fits_its_job(labels: tuple[str, ...]) -> None:
+    one = config(replace(pool(), labels=("self-hosted", "linux", "x64")))
+    snapshot = lost(pool="")
+    snapshot = replace(snapshot, jobs=(replace(snapshot.jobs[0], labels=frozenset(labels)),))
+    assert review_losses(one, snapshot, Memory()).memory.lost[f"{API}#1"].pool == "amd64"
 
 
 def test_a_job_is_lost_when_it_is_first_seen_so_and_not_again_by_every_tick() -> None:

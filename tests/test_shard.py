@@ -302,15 +302,17 @@ class Parameters:
     def __init__(self, other: Memory) -> None:
         self.other = other
         self.kept: dict[str, str] = {}
+        self.refuses: str | None = None
+        self.always: dict[str, bool] = {}
 
     def load_state(self, part: str = "") -> str | None:
         self.kept.setdefault(part, encode(self.other))
         return self.kept[part]
 
     def save_state(self, value: str, part: str = "", *, always: bool = False) -> bool:
-        del always
+        self.always[part] = always
         self.kept[part] = value
-        return True
+        return part != self.refuses
 
 
 def test_a_shard_reads_what_all_share_again_before_it_writes_it() -> None:
@@ -319,6 +321,20 @@ def test_a_shard_reads_what_all_share_again_before_it_writes_it() -> None:
     assert sorted(decode(cloud.kept[""]).links) == ["amd64/1", "amd64/2", "amd64/5"]
     assert list(decode(cloud.kept[""]).launches.values()) == [9]  # those of ticks of the whole
     assert decode(cloud.kept["-1-of-2"]) == counts_of(LEARNED)
+
+
+@pytest.mark.parametrize(("refuses", "kept"), [(None, True), ("", False), (FIRST.part, False)])
+def test_a_shards_memory_is_kept_when_both_its_parts_are(refuses: str | None, *, kept: bool) -> None:
+    cloud = Parameters(Memory(start=7))
+    cloud.refuses = refuses
+    assert Keeper(cast("Cloud", cloud), Pace(None, 3), FIRST.part).keep(LEARNED) is kept
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_shard_writes_what_it_counts_anew_where_it_has_to_show_that_it_may(*, always: bool) -> None:
+    cloud = Parameters(Memory(start=7))
+    Keeper(cast("Cloud", cloud), Pace(None, 3), FIRST.part).keep(LEARNED, always=always)
+    assert cloud.always == {FIRST.part: always, "": False}
 
 
 def test_a_shard_writes_anew_what_all_share_and_nobody_can_read() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Barrier, Event, get_ident
 from typing import Any, cast
 
 import boto3
@@ -13,7 +14,7 @@ import pytest
 from scaler.act import Acted, Actor
 from scaler.acting.attempt import MAX_CALLS_PER_SLOT, Attempt, on_the_way
 from scaler.acting.hand_over import TRIES
-from scaler.acting.launching import LATE
+from scaler.acting.launching import LATE, LAUNCHERS
 from scaler.aws.api import AwsApi
 from scaler.deciding.memory import decode, encode
 from scaler.deciding.offerings import offerings
@@ -44,6 +45,7 @@ from scaler.model import (
 )
 from scaler.sandbox.aws.settings import Tokens
 from scaler.sandbox.github.faults import Fault, FaultKind
+from scaler.settings.shard import Shard
 from simulation.boxes import Habit
 from simulation.wire import DirectGitHub, DirectSession, Tap, VirtualClock
 from simulation.world import CONFIG, Simulation
@@ -458,8 +460,9 @@ def test_a_fleet_that_was_denied_inside_spends_its_link(bench: Bench) -> None:
 def test_a_walk_whose_last_answer_was_lost_is_gone_on_with_at_that_link(bench: Bench) -> None:
     bench.sim.aws.refuse_capacity(market="spot")
     bench.sim.aws.fail(FLEET, kind="drop-after", times=3, skip=1)
-    outcome = bench.one(launch())
+    outcome = bench.whole(launch())
     assert (outcome.result, outcome.link, outcome.spent) == (Result.FAILED, 5, True)
+    assert outcome.refused == set(offerings(bench.sim.config.pools[0], Market.SPOT).values())
     assert (bench.one(launch(6)).result, len(bench.ids)) == (Result.TAKEN, 1)  # on demand, not spot
 
 
@@ -492,6 +495,59 @@ def test_a_launch_that_is_denied_brings_the_lines_to_paste(bench: Bench) -> None
     assert (outcome.result, outcome.link) == (Result.DENIED, None)
     assert "not you" in outcome.detail
     assert "aws/stack.yaml" in outcome.remedy
+
+
+# --- side by side --------------------------------------------------------------------------------
+
+
+class Watched(AwsApi):
+    """AWS, of whose calls a test decides when they are answered."""
+
+    def __init__(self, bench: Bench) -> None:
+        clock = VirtualClock(bench.sim.clock)
+        session = DirectSession(bench.sim.aws, Tap(bench.sim.clock), bench.sim.shown())
+        super().__init__(bench.sim.config, cast("boto3.Session", session), clock)
+        self.bench, self.put = bench, Event()
+        self.before: Callable[[int], object] = lambda slot: slot
+        self.threads: set[int] = set()
+
+    def launch(self, pool: str, slot: int, link: int, terms: Terms) -> LaunchAnswer:
+        self.threads.add(get_ident())
+        self.before(slot)
+        return super().launch(pool, slot, link, terms)
+
+    def put_parameter(self, *arguments: Any) -> bool:
+        try:
+            return super().put_parameter(*arguments)
+        finally:
+            self.put.set()
+
+    def act(self, *launches: Launch, launchers: int = LAUNCHERS) -> list[Result]:
+        """What these launches came to."""
+        sim = self.bench.sim
+        github = DirectGitHub(sim.server, Tap(sim.clock), VirtualClock(sim.clock), sim.shown())
+        actor = Actor(sim.config, github, self, mask=lambda _: None, launchers=launchers)
+        snapshot = Snapshot(sim.clock.now(), sim.prefix, unseen=(Unseen(View.STATE, "", "is left alone"),))
+        return [outcome.result for outcome in actor.act(Plan(launches), snapshot, lambda: False).outcomes]
+
+
+def test_launches_are_asked_for_side_by_side(bench: Bench) -> None:
+    aws, both = Watched(bench), Barrier(2, timeout=30)
+    aws.before = lambda _: both.wait()
+    assert aws.act(launch(), launch(slot=1)) == [Result.DONE, Result.DONE]
+
+
+def test_what_was_launched_is_handed_over_while_others_launch(bench: Bench) -> None:
+    aws = Watched(bench)
+    aws.before = lambda slot: slot == 0 or aws.put.wait(30) or pytest.fail("nothing was handed over")
+    assert aws.act(launch(), launch(slot=1)) == [Result.DONE, Result.DONE]
+
+
+def test_with_one_launcher_all_is_done_in_the_callers_thread(bench: Bench) -> None:
+    """So that a simulated tick is a function of what it is answered."""
+    aws = Watched(bench)
+    assert aws.act(launch(), launch(slot=1), launchers=1) == [Result.DONE, Result.DONE]
+    assert aws.threads == {get_ident()}
 
 
 # --- the hand-over -------------------------------------------------------------------------------
@@ -771,6 +827,13 @@ def test_what_was_learned_is_kept(bench: Bench) -> None:
     assert '"amd64":[[0,5,' in bench.sim.aws.ssm.parameters["/runner-scaler/main/state"].value
 
 
+def test_a_shard_keeps_what_it_counts_in_a_parameter_of_its_own(bench: Bench) -> None:
+    bench.sim.config = replace(bench.sim.config, shard=Shard(1, 2))
+    bench.act(unseen=())
+    names = [name.rpartition("/")[2] for name in bench.sim.aws.parameter_names()]
+    assert sorted(names) == ["state", "state-1-of-2"]
+
+
 def test_a_memory_that_has_not_changed_is_not_written(bench: Bench) -> None:
     bench.act(unseen=())
     assert bench.effects == [PUT]
@@ -825,8 +888,9 @@ def test_of_two_first_ticks_one_waits_if_they_would_begin_their_chains_different
 
     bench.sim.clock.after(0.15, another_writes)  # between the reading and the writing
     (outcome,) = bench.act(launch(), unseen=()).outcomes
-    assert outcome.result is (Result.DONE if launched else Result.TAKEN)
-    assert len(bench.ids) == launched
+    if not launched:
+        assert outcome == Outcome(launch(), Result.TAKEN, "another tick is this fleet's first; the next one goes on")
+    assert (outcome.result is Result.DONE, len(bench.ids)) == (launched == 1, launched)
 
 
 @pytest.mark.parametrize("denied", [True, False])

@@ -184,6 +184,12 @@ SUPPLY = [
         "launch amd64/1 acme/api",
     ),
     case("an offline ghost is no supply", world(job(), ghost()), "launch amd64/0 acme/api"),
+    case(
+        "what a pattern stands for is launched for",
+        world(job(repository="acme/new"), repositories=(API, "acme/new")),
+        "launch amd64/0 acme/new",
+        config=config(patterns=("acme/*",)),
+    ),
     case("an instance that has its scope is handed to nobody else", world(job(), booting(age="5m"))),
     case(
         "an instance without a scope of which not all was seen is handed to nobody",
@@ -659,6 +665,22 @@ UNSEEN = [
         "deleteparameter /runner-scaler/main/i-2",
     ),
     case(
+        "one queue of an organization was not seen: an idle runner there may be wanted by it",
+        world(idle(since="1h", scope="acme"), unseen(View.QUEUE, API)),
+        config=ORGANIZATION,
+    ),
+    case(
+        "all of an organization's queues were seen: an idle runner there is drained",
+        world(idle(since="1h", scope="acme")),
+        "drain i-1",
+        config=ORGANIZATION,
+    ),
+    case("runners of nowhere seen: an idle one is left alone", world(idle(since="1h"), unseen(View.RUNNERS))),
+    case(
+        "parameters unseen: what has no scope may have been handed over, and has all of boot_timeout",
+        world(instance(scope=None, age="6m"), unseen(View.PARAMETERS)),
+    ),
+    case(
         "a group of which nobody knows whom it serves: no parameter is swept",
         world(parameter(age="1h"), unseen(View.GROUP)),
     ),
@@ -708,7 +730,7 @@ def test_every_job_and_instance_has_one_verdict(
 ) -> None:
     del expected
     verdicts = decide(config, snapshot, memory).verdicts
-    ours = sorted(str(j.id) for j in snapshot.jobs if j.repository in config.repositories)
+    ours = sorted(str(j.id) for j in snapshot.jobs if j.repository in (snapshot.repositories or config.repositories))
     assert ours == sorted(v.id for v in verdicts if v.subject is Subject.JOB)
     assert sorted(i.id for i in snapshot.instances) == sorted(v.id for v in verdicts if v.subject is Subject.INSTANCE)
     assert all(v.sentence for v in verdicts)

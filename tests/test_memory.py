@@ -11,7 +11,21 @@ from hypothesis import strategies as st
 from scaler.deciding.losses import LOSSES
 from scaler.deciding.memory import GHOSTS, LIMIT, REFUSED, StateError, decode, encode, remember
 from scaler.deciding.offerings import REFUSED_FOR
-from scaler.model import Breaker, Launch, Link, LinkState, Loss, Market, Memory, Outcome, Reason, Result, Terms
+from scaler.model import (
+    Breaker,
+    Deregister,
+    Launch,
+    Link,
+    LinkState,
+    Loss,
+    Market,
+    Memory,
+    Outcome,
+    Reason,
+    Result,
+    Tag,
+    Terms,
+)
 from tests.worlds import NOW, span
 
 times = st.integers(0, 10**8).map(lambda minutes: NOW.fromtimestamp(minutes * 60, NOW.tzinfo))
@@ -148,3 +162,27 @@ def test_a_link_asked_again_keeps_the_time_of_its_first_use() -> None:
 def test_what_another_tick_launched_is_not_counted_again() -> None:
     kept = remember(Memory(), [Outcome(replace(LAUNCH), Result.TAKEN, link=7)], NOW)
     assert kept.launches == {}
+
+
+def test_a_link_that_launches_anew_counts_from_now_on() -> None:
+    used = Memory(links={"amd64/0": Link(7, NOW - span("9m"))})
+    again = remember(used, [Outcome(LAUNCH, Result.DONE, instance_id="i-1", link=7)], NOW)
+    assert again.links == {"amd64/0": Link(7, NOW)}
+
+
+def test_a_launch_that_is_left_to_the_next_tick_leaves_its_link_used() -> None:
+    """Something may be behind it; taken is what EC2 said is somebody else's."""
+    kept = remember(Memory(), [Outcome(LAUNCH, Result.FAILED, link=7)], NOW)
+    assert kept.links == {"amd64/0": Link(7, NOW)}
+
+
+def test_what_comes_after_another_command_is_remembered_too() -> None:
+    tagged = Outcome(Tag("i-9", "hold", None, Reason.HELD, ""), Result.DONE)
+    kept = remember(Memory(), [tagged, Outcome(LAUNCH, Result.DONE, instance_id="i-1", link=9)], NOW)
+    assert list(kept.links) == ["amd64/0"]
+
+
+def test_a_ghost_that_is_removed_is_a_failure_of_its_pool_since_then() -> None:
+    ghost = Deregister("acme/api", 3, "main-1a2b3c-i-9", Reason.GHOST, "", "amd64")
+    kept = remember(Memory(), [Outcome(ghost, Result.DONE, "removed")], NOW)
+    assert kept.breakers == {"amd64": Breaker(1, NOW)}

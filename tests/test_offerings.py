@@ -108,3 +108,8 @@ def test_without_capacity_people_are_told_since_when_and_until_when() -> None:
 
 def test_an_override_is_ranked_by_its_type() -> None:
     assert list(offerings(POOL, SPOT))[2] == Override("m6i.large", "subnet-a", 1)
+
+
+def test_what_leaves_the_subnet_to_its_template_is_another_offering_for_each_template() -> None:
+    one, other = (pool(name, instance_types=("m7i.large",)) for name in ("amd64", "arm64"))
+    assert not set(offerings(one, SPOT).values()) & set(offerings(other, SPOT).values())

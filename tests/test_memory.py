@@ -122,6 +122,17 @@ def test_many_ghosts_do_not_crowd_out_the_rest() -> None:
     assert len(kept.ghosts) == GHOSTS
 
 
+def test_of_many_ghosts_those_seen_first_are_kept() -> None:
+    ghosts = {f"main-i-{99 - n:02}": NOW - span("1h") + span(f"{n}m") for n in range(GHOSTS + 5)}
+    assert set(decode(encode(Memory(ghosts=ghosts))).ghosts) == set(list(ghosts)[:GHOSTS])
+
+
+def test_in_whatever_order_it_was_learned_the_same_is_written() -> None:
+    """Or each tick would write."""
+    rows = {name: Breaker(1, NOW) for name in ("amd64", "arm64")}
+    assert encode(Memory(breakers=rows)) == encode(Memory(breakers=dict(reversed(rows.items()))))
+
+
 def test_a_link_is_remembered_as_used_no_earlier_than_it_was() -> None:
     """Or it would count as old, and the next one be asked for, while its instance may be unlisted yet."""
     used = NOW.replace(second=59)

@@ -23,6 +23,7 @@ from scaler.decide import decide
 from scaler.deciding.breaker import UNPROVEN
 from scaler.deciding.memory import counts_of, decode, encode, joined, with_chains
 from scaler.deciding.room import LAUNCHES_PER_TICK
+from scaler.deciding.standing import instances_of
 from scaler.github.budget import POINTS, READS, Budget
 from scaler.model import (
     Breaker,
@@ -188,6 +189,23 @@ def test_another_shards_instance_serves_no_job_here() -> None:
 def test_an_instance_without_a_scope_is_its_slots_shards(slot: int, does: type) -> None:
     snapshot = world(job(repository=MINE), booting("i-1", scope=None, slot=slot, age="2m"))
     assert [type(command) for command in decide(sharded(), snapshot, KNOWN).commands] == [does]
+
+
+@pytest.mark.parametrize(
+    ("scope", "told", "slot", "first"),
+    [
+        pytest.param(MINE, None, 1, True, id="its tag tells"),
+        pytest.param(THEIRS, MINE, 0, False, id="its tag, whatever its parameter tells"),
+        pytest.param(None, MINE, 1, True, id="its parameter, where it has no tag"),
+        pytest.param(None, THEIRS, 0, False, id="its parameter, not its slot"),
+        pytest.param(None, None, 0, True, id="its slot, where nothing else does"),
+        pytest.param(None, None, 1, False, id="another's slot"),
+    ],
+)
+def test_whose_an_instance_is(scope: str | None, told: str | None, slot: int, *, first: bool) -> None:
+    there = instance("i-1", scope=scope, slot=slot).instances
+    by_parameter = {"i-1": told} if told else {}
+    assert [bool(instances_of(shard, there, by_parameter)) for shard in (FIRST, SECOND)] == [first, not first]
 
 
 def test_an_instance_of_another_shards_slot_is_not_ended_for_want_of_a_scope() -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,8 @@ LIMIT = 600.0
 KILLED = frozenset({1, 3, 24, -24, 36, 152, 255})
 """mutmut's exit codes of a failed test run and of one that never ends; 0 survived, 33 met no test."""
 LEAST = 90.0
+AROUND = 40
+"""Characters that are told before and after what a mutant changed."""
 
 
 @contextmanager
@@ -103,8 +106,8 @@ def mutated(workers: int) -> bool:
             raise SystemExit(f"mutmut did not run to its end:\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}")
         alive = [name for each in codes.values() for name, code in each.items() if code not in KILLED]
         with ThreadPoolExecutor(workers) as pool:
-            for told in pool.map(lambda name: _survivor(tree, name), alive):
-                print(told)
+            survivors = list(pool.map(lambda name: _survivor(tree, name), alive))
+    print("| Where | Instead of | Stood |\n| --- | --- | --- |", *sorted(survivors), sep="\n")
     total, survived = sum(map(len, codes.values())), len(alive)
     print("\n| Module | Mutants | Killed | Survived | Score |\n| --- | --- | --- | --- | --- |")
     for name, each in codes.items():
@@ -118,10 +121,32 @@ def _row(name: str, total: int, survived: int) -> str:
 
 
 def _survivor(tree: Path, name: str) -> str:
-    """A mutant's name and the lines that it changes, without what they share with the diff's head."""
+    """A row of the survivors' table: where, instead of what, and what stood there."""
     shown = run(tree, "mutmut", "show", name).stdout.splitlines()
-    lines = [line for line in shown if line.startswith(("-", "+")) and not line.startswith(("---", "+++"))]
-    return "\n".join([f"{name}:", *(f"  {line}" for line in lines)])
+    changed = [line for line in shown if line.startswith(("-", "+")) and not line.startswith(("---", "+++"))]
+    before, after = (" ".join(line[1:].strip() for line in changed if line[0] == sign) for sign in "-+")
+    cells = _apart(before, after) if after else (before, "")
+    return f"| `{_place(name)}` | " + " | ".join(f"`{cell}`" if cell else "left out" for cell in cells) + " |"
+
+
+def _place(mutant: str) -> str:
+    """`act._run` for `scaler.act.xǁActorǁ_run__mutmut_8`."""
+    module, _, function = mutant.rpartition("__mutmut_")[0].rpartition(".")
+    return f"{module.rpartition('.')[2]}.{function.removeprefix('x_').rpartition('ǁ')[2]}"
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Two texts, of what they share no more than lies around what they do not."""
+    start = _shared(one, other)
+    shared = _shared(one[start:][::-1], other[start:][::-1])
+    head = one[:start] if start <= AROUND else f"…{one[start - AROUND : start]}"
+    tail = one[len(one) - shared :] if shared <= AROUND else f"{one[len(one) - shared :][:AROUND]}…"
+    first, second = (f"{head}{text[start : len(text) - shared]}{tail}".replace("|", "\\|") for text in (one, other))
+    return first, second
+
+
+def _shared(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.deciding.losses import LOSSES
-from scaler.deciding.memory import GHOSTS, LIMIT, REFUSED, StateError, decode, encode, remember
+from scaler.deciding.memory import GHOSTS, LIMIT, REFUSED, VERSION, StateError, decode, encode, remember
 from scaler.deciding.offerings import REFUSED_FOR
 from scaler.model import (
     Breaker,
@@ -155,6 +156,26 @@ def test_no_parameter_is_no_memory() -> None:
 def test_what_we_did_not_write_is_no_memory(text: str) -> None:
     with pytest.raises(StateError):
         decode(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (encode(Memory()).replace(f'"v":{VERSION}', '"v":1'), f"version 1 is not {VERSION}"),
+        ("[]", "not a state of ours (TypeError)"),
+        ("{", "not a state of ours (JSONDecodeError)"),
+    ],
+)
+def test_why_it_is_none_is_said(text: str, why: str) -> None:
+    with pytest.raises(StateError) as told:
+        decode(text)
+    assert str(told.value) == why
+
+
+def test_links_are_written_by_pool_and_time_so_that_what_differs_stays_small() -> None:
+    links = {f"{pool}/{37 * n % 50}": Link(n, NOW + span(f"{n}m")) for pool in ("amd64", "arm64") for n in range(50)}
+    for rows in json.loads(encode(Memory(links=links)))["links"].values():
+        assert {tuple(row[1:3]) for row in rows[1:]} == {(1, 1)}
 
 
 def test_a_launch_is_counted_and_its_link_is_kept() -> None:

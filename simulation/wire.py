@@ -180,7 +180,7 @@ class DirectGitHub(GitHubApi):
     def _requester(self) -> Any:
         return self._direct
 
-    def _call(self) -> Any:
+    def _connect(self) -> Any:
         return None
 
 

@@ -8,19 +8,16 @@ since (undocumented for CreateFleet), so every id is looked at; what is dead goe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
 
 from scaler.acting.attempt import MAX_CALLS_PER_SLOT, Attempt, failed_by, next_step, on_the_way
 from scaler.acting.hand_over import HandOvers
 from scaler.acting.keeping import Keeper
 from scaler.acting.pace import Limit, Pace
 from scaler.model import ApiError, Cloud, Denied, Instance, Launch, Memory, Outcome, Result, Snapshot, View
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from scaler.workers import workers
 
 LAUNCHERS = 50
 """CreateFleet calls at once: each takes about a second, and EC2 lets so many pass before it meters them."""
@@ -40,15 +37,6 @@ class _Launched:
 
 
 _Step = Attempt | Outcome | _Launched
-
-
-class _Alone(Executor):
-    """Does everything at once, in the caller's thread: what a tick does is then a function of what it is answered."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        done: Future[T] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
 
 
 class Launcher:
@@ -78,7 +66,7 @@ class Launcher:
         if unremembered := self._unremembered(launches, memory):
             return unremembered
         settled: dict[int, Outcome] = {}
-        launching, handing = self._workers(self._launchers), self._workers(HANDS)
+        launching, handing = workers(self._launchers), workers(min(HANDS, self._launchers))
         try:
             ahead: dict[Future[_Step], int] = {
                 launching.submit(self._step, Attempt(command, command.link)): number
@@ -100,12 +88,9 @@ class Launcher:
                         ahead[handing.submit(self._introduce, step, found.get(step.instance_id))] = number
                 ahead |= {launching.submit(self._step, attempt): number for number, attempt in again.items()}
         finally:
-            for workers in (launching, handing):
-                workers.shutdown(cancel_futures=True)
+            for each in (launching, handing):
+                each.shutdown(cancel_futures=True)
         return [settled[number] for number in sorted(settled)]
-
-    def _workers(self, count: int) -> Executor:
-        return _Alone() if self._launchers == 1 else ThreadPoolExecutor(count)
 
     def _unremembered(self, launches: Sequence[Launch], memory: Memory) -> list[Outcome]:
         """

@@ -43,10 +43,7 @@ class GitHubRest:
         """Connect to `api_url` (`https://api.github.com`, or GHES's `…/api/v3`) with a token, or what comes by some."""
         self._credential = credential
         self._api_url = api_url.rstrip("/")
-        try:
-            self._server = Server(self._api_url)
-        except OSError as error:
-            raise Unavailable(f"GitHub: {self._api_url}: {error}") from error
+        self._server = self._connect()
         self._clock = clock
         self._server_clock = ServerClock(clock)
         self._local = threading.local()
@@ -70,9 +67,11 @@ class GitHubRest:
         requester: Requester = self._local.requester
         return requester
 
-    def _call(self) -> Any:
-        """What PyGithub's requester takes for a connection."""
-        return Call(self._server)
+    def _connect(self) -> Server:
+        try:
+            return Server(self._api_url)
+        except OSError as error:
+            raise Unavailable(f"GitHub: {self._api_url}: {error}") from error
 
     def now(self) -> datetime:
         """GitHub's clock; asks for the rate limit, which is free, if nothing was asked yet."""
@@ -207,9 +206,10 @@ class GitHubRest:
         status, told, text, began = 0, dict[str, Any](), "", self._clock.monotonic()
         # GitHub Enterprise Server: /api/v3 beside /api/graphql (docs: forming calls with GraphQL).
         url = (self._api_url.removesuffix("/v3") if path == GRAPH else self._api_url) + path
+        call: Any = Call(self._server)  # PyGithub's type for it is one of two classes of its own
         try:
             status, told, text = self._requester.requestJson(
-                verb, url, parameters or None, dict(headers or {}), body or None, self._call()
+                verb, url, parameters or None, dict(headers or {}), body or None, call
             )
         except GithubException as error:
             status, told, text = error.status, dict(error.headers or {}), json.dumps(error.data)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from itertools import zip_longest
 
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class Hints:
     """Asks for them. Lives as long as its process."""
 
-    def __init__(self, github: GitHub, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, github: GitHub, threads: Executor) -> None:
         """Nobody was looked at, and nothing was told."""
         self._github = github
         self._threads = threads

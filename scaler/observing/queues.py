@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -36,7 +36,7 @@ class Known(NamedTuple):
 class Queues:
     """Reads queues, many at once. Keeps the jobs of the runs that are not over, for looks that are not deep."""
 
-    def __init__(self, github: GitHub, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, github: GitHub, threads: Executor) -> None:
         """Nothing is known yet."""
         self._github = github
         self._threads = threads

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -27,6 +26,7 @@ from scaler.model import (
 )
 from scaler.observing.patterns import Patterns
 from scaler.settings.config import Config, RegisterAt, Registration
+from scaler.workers import workers
 
 CONNECTIONS = 64
 """Requests to GitHub at once, of the 100 that it allows (docs: rate limits for the REST API)."""
@@ -49,8 +49,7 @@ class Views:
         self._cloud = cloud
         self._prefix = runner_prefix
         self._unseen: list[Unseen] = []
-        # Kept over ticks: each of its threads keeps its connection to GitHub.
-        self._threads = ThreadPoolExecutor(connections)
+        self._threads = workers(connections)  # kept over ticks
         self._patterns = Patterns(config, github.repositories)
         self._name(config)
 

@@ -23,7 +23,7 @@ demo: ## The main job on the embedded GitHub and AWS: no account, no network (AR
 
 .PHONY: test
 test: dev data ## All tests (ARGS="-k name" for some)
-	@$(DEV)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(DEV)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-action
 test-action: dev npm data ## The action as GitHub runs it: workflows to outputs, by the runner's rules (part of the tests)
@@ -36,7 +36,9 @@ test-image: dev data ## The image for real, as root: built by packer, booted in 
 	"$${root[@]}" $(DEV)/python -m pytest -n auto -m image $(ARGS)
 
 .PHONY: check
-check: lint types test ## What CI runs: format, linters, types, tests
+check: dev npm data ## What CI runs: format, linters, types, tests
+	@$(MAKE) --no-print-directory --jobs --output-sync lint types
+	@$(MAKE) --no-print-directory test
 
 .PHONY: lint
 lint: dev npm ## Format check, ruff, and the linters of actions and shell
@@ -96,7 +98,7 @@ search: dev ## Every schedule of two ticks at once, for one over a cap (ARGS="--
 	@$(DEV)/python -m search $(ARGS)
 
 .PHONY: mutants
-mutants: dev data ## Does the rig bite? Faults by hand and by the thousand, which the tests must find (10 minutes)
+mutants: dev data ## Does the rig bite? Faults by hand and by the thousand, which the tests must find (40 minutes)
 	@$(DEV)/python -m tests.mutants $(ARGS)
 
 .PHONY: lock

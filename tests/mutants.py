@@ -130,9 +130,9 @@ def _survivor(tree: Path, name: str) -> str:
 
 
 def _place(mutant: str) -> str:
-    """`act._run` for `scaler.act.xǁActorǁ_run__mutmut_8`."""
+    """`act.Actor._run` for `scaler.act.xǁActorǁ_run__mutmut_8`."""
     module, _, function = mutant.rpartition("__mutmut_")[0].rpartition(".")
-    return f"{module.rpartition('.')[2]}.{function.removeprefix('x_').rpartition('ǁ')[2]}"
+    return f"{module.rpartition('.')[2]}.{function.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
 
 
 def _apart(one: str, other: str) -> tuple[str, str]:

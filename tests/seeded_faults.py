@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 ACT, DECIDE, TOLD = "tests/test_act.py", "tests/test_decide.py::test_commands", "tests/test_told.py"
 BY_HAND = "tests/test_decide.py::test_by_hand"
-LIVES = "tests/test_simulation.py"
 BREAKER, DEGRADED = "tests/test_breaker.py", "tests/test_degraded.py"
 END_TO_END, CANCELLED = "tests/test_end_to_end.py", "tests/test_action_cancelled.py"
 STOPPED = "tests/test_watch.py::test_a_watch_that_is_stopped_ends_with_the_tick_that_it_is_in"
@@ -153,7 +152,7 @@ ACTING = (
         "        removal = self._remove_runner(command.scope, command.runner_id)\n",
         '        self._tag(command.instance_id, "draining-since", _stamp(self._github))\n'
         "        removal = Removal.REMOVED\n",
-        (LIVES,),
+        (ACT,),
     ),
 )
 ADAPTERS = (
@@ -277,7 +276,7 @@ OBSERVING = (
         "scaler/observing/views.py",
         "        denied = isinstance(error, Denied)\n",
         "        return\n",
-        (LIVES,),
+        ("tests/test_observe.py",),
     ),
 )
 SEEING = (
@@ -335,7 +334,7 @@ SEEING = (
         "scaler/deciding/standing.py",
         "        return not (scope in self._blind or self._may_be_missing(scope)) and self._shard.has(scope)\n",
         "        return True\n",
-        (LIVES,),
+        (DECIDE,),
     ),
 )
 LAUNCHING = (
@@ -379,7 +378,7 @@ LAUNCHING = (
         "scaler/deciding/room.py",
         "        before = known.terms if known is not None and again else None\n",
         "        before = None\n",
-        (DECIDE,),
+        ("tests/test_capacity.py",),
     ),
     Fault(
         "booting instances are not counted (RG-04)",
@@ -450,7 +449,7 @@ LAUNCHING = (
         "scaler/deciding/room.py",
         "        if self._fleet <= 0:",
         "        if self._fleet <= 1:",
-        (LIVES,),
+        (DECIDE,),
     ),
 )
 ENDING = (

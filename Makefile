@@ -64,7 +64,7 @@ coverage: dev data ## Tests, with the lines and branches they miss (slower)
 	@$(DEV)/coverage report
 
 .PHONY: soak
-soak: dev ## A month under fault weather in virtual time: jobs killed, instances immortal, caps overrun (2 minutes)
+soak: dev ## A month under fault weather in virtual time: jobs killed, instances immortal, caps overrun (3 minutes)
 	@$(DEV)/python -m benchmarks.soak $(ARGS)
 
 .PHONY: bench

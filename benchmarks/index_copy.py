@@ -16,9 +16,8 @@ from typing import Self
 from urllib.parse import urljoin
 
 from scaler.sandbox.loopback import HttpAnswer, HttpRequest, LoopbackServer
+from scripts.wheels import JSON, index_url
 
-PYPI = "https://pypi.org/simple/"
-JSON = "application/vnd.pypi.simple.v1+json"
 LATENCY = 0.030
 """Seconds to an answer's first byte: PyPI's pages and files come from a cache near the machine."""
 RATE = 125e6
@@ -29,9 +28,9 @@ SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_IN
 class IndexCopy:
     """Within it, installers that this process starts ask the copy alone."""
 
-    def __init__(self, source: str = "") -> None:
-        """Copy the index at `source`, the one that pip's environment names or PyPI."""
-        self._source = (source or os.environ.get("PIP_INDEX_URL") or PYPI).rstrip("/") + "/"
+    def __init__(self) -> None:
+        """Copy the index that the install step would ask."""
+        self._source = index_url().rstrip("/") + "/"
         self._server = LoopbackServer(self._respond, "index copy")
         self._answers: dict[str, Future[HttpAnswer]] = {}
         self._files: dict[str, str] = {}

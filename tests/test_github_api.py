@@ -249,6 +249,15 @@ def test_certificates_that_are_not_there_are_one_line(monkeypatch: pytest.Monkey
         GitHubApi("made-up", "https://ghes.example/api/v3", RealClock())
 
 
+def test_a_proxy_that_has_no_address_is_one_line_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://user:word@h:99999")
+    with pytest.raises(Unavailable) as told:
+        GitHubApi("made-up", "https://api.github.com", RealClock())
+    assert str(told.value) == "GitHub: https://api.github.com: a proxy of the environment has no address"
+    assert told.value.__suppress_context__
+
+
 @pytest.mark.parametrize("date", [DATE, "Mon, 23 Nov 2026 09:00:00 -0000", "Mon, 23 Nov 2026 10:00:00 +0100"])
 def test_the_clock_is_githubs(date: str) -> None:
     with github(lambda _: (200, {}), date) as api:

@@ -380,8 +380,9 @@ def test_a_proxy_is_left_to_the_libraries(proxy: str) -> None:
 
 @pytest.mark.parametrize("proxy", ["http://", "a b", "http://user:word@:1", "htp://proxy", "http://proxy:port"])
 def test_what_is_no_proxy_is_told_without_showing_it(proxy: str) -> None:
-    (told,) = refused("plan", https_proxy=proxy)
-    assert told == "https_proxy: not a proxy's URL (not shown); write http://HOST:PORT, or unset it"
+    for name in ("https_proxy", "ALL_PROXY"):
+        (told,) = refused("plan", **{name: proxy})
+        assert told == f"{name}: not a proxy's URL (not shown); write http://HOST:PORT, or unset it"
 
 
 @pytest.mark.parametrize(

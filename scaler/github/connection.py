@@ -2,7 +2,7 @@
 GitHub's server as PyGithub's requester asks it, over urllib3 itself.
 
 PyGithub's own connections are `requests` sessions, which weigh proxies, certificates, cookies and redirects anew with
-every request: half of the processor time that a request takes. Here `requests` settles proxy and certificates once.
+every request. Here `requests` settles proxy and certificates once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Server(HTTPAdapter):
     """
     One server, through the proxy and with the certificates that the environment names. For several threads.
 
-    Raises `OSError` for a proxy or certificates that cannot be used.
+    Raises `OSError`, or urllib3's `HTTPError`, for a proxy or certificates that cannot be used.
     """
 
     def __init__(self, url: str) -> None:

@@ -70,6 +70,9 @@ class GitHubRest:
     def _connect(self) -> Server:
         try:
             return Server(self._api_url)
+        except HTTPError:
+            # Not chained: its sentence has the proxy's address, and with it a password.
+            raise Unavailable(f"GitHub: {self._api_url}: a proxy of the environment has no address") from None
         except OSError as error:
             raise Unavailable(f"GitHub: {self._api_url}: {error}") from error
 

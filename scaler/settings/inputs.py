@@ -310,7 +310,7 @@ class _Request:
     def _api_url(self) -> str:
         if self._command in (Command.SCHEMA, Command.DEMO):
             return GITHUB
-        for variable in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        for variable in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             if text := self._env.get(variable):
                 self._checked(variable, text, proxy)
         if text := self._given.values.get("github-api-url"):
